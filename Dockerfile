@@ -1,0 +1,18 @@
+# One image for all functions: FUNCTION_SOURCE and FUNCTION_TARGET choose the one that a container runs.
+FROM python:3.13-slim AS build
+WORKDIR /app
+COPY requirements.lock .
+RUN pip install --no-cache-dir --require-hashes --target /packages -r requirements.lock
+
+FROM python:3.13-slim
+ENV PYTHONPATH=/app:/packages PYTHONUNBUFFERED=1 PORT=8080 FUNCTION_TARGET=main WORKERS=1
+WORKDIR /app
+COPY --from=build /packages /packages
+COPY alembic.ini ./
+COPY migrations migrations
+COPY terraform/functions.json terraform/functions.json
+COPY common common
+COPY functions functions
+RUN python -m compileall -q /packages /app
+USER nobody
+CMD ["python", "-m", "functions_framework"]

@@ -1,0 +1,61 @@
+# Everything a developer types. Only Python >= 3.11 and make are assumed; the first target that needs it makes .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8080
+DATA ?=
+SETUP := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo serve reset test check lint types routes migrate bench samples lock
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(SETUP) ## Play a plugin's whole journey on the local stack (DATA= chooses its folder)
+	@$(BIN)/python -m tools.demo $(if $(DATA),--data "$(DATA)")
+
+serve: $(SETUP) ## Run the local stack until Ctrl-C (PORT=8080, 0 = any free one; DATA=.local)
+	@exec $(BIN)/python -m tools.serve --port $(PORT) $(if $(DATA),--data "$(DATA)")
+
+reset: ## Empty the local stack's data
+	rm -rf .local .demo
+
+test: check ## Check, then run the tests
+	@$(BIN)/python -m pytest
+
+check: lint types ## Lint, types, layering, and the endpoint table
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m tools.routes --check
+
+lint: $(SETUP) ## Ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(SETUP) ## mypy, strict
+	@$(BIN)/mypy
+
+routes: $(SETUP) ## Write terraform/functions.json, the endpoint table
+	@$(BIN)/python -m tools.routes
+	@$(BIN)/python -m tools.routes --print
+
+migrate: $(SETUP) ## Migrate MIGRATIONS_DATABASE_URL to the newest revision
+	@$(BIN)/python -m alembic upgrade head
+
+bench: $(SETUP) ## Measure (never part of the tests)
+	@$(BIN)/python -m tools.bench
+
+samples: $(SETUP) ## Write a contact sheet of the studio engine
+	@$(BIN)/python -m tools.samples
+
+lock: $(SETUP) ## Pin what pyproject.toml asks for, with hashes
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock -o requirements-dev.lock
+
+$(SETUP): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing what requirements-dev.lock pins ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $(SETUP)

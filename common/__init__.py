@@ -1,0 +1,1 @@
+"""What every function shares: authentication, rules and data access."""

@@ -1,0 +1,233 @@
+"""From a request's headers to its caller, by the caller statement."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from common import db, platforms
+from common.auth import api_keys, limits
+from common.auth.caller import Caller
+from common.auth.limits import Bucket
+from common.config import Settings, settings
+from common.dal import callers
+from common.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthenticated, UpdateRequired
+from common.platforms import Detected
+from common.routing import Route
+from common.schemas.base import rfc3339
+
+COOKIE = "__Host-session"
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+class Garbage(Unauthenticated):
+    """A valid credential is needed."""
+
+    # Nothing was shown, or what no checksum fits: refused before any query, and not worth one to count it.
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What a request shows: one of the three."""
+
+    key_sha256: bytes | None = None
+    session_id: UUID | None = None
+    session_account_id: UUID | None = None
+    cookie_sha256: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The caller, and the headers that tell of its limits."""
+
+    caller: Caller
+    headers: Mapping[str, str]
+
+
+def authenticate(
+    route: Route,
+    headers: Mapping[str, str],
+    cookies: Mapping[str, str],
+    platform: Detected,
+    *,
+    user_agent: str,
+    address: str,
+    request_id: str,
+) -> Authenticated:
+    """Who calls `route`, with its limits spent. A Problem when the call is refused.
+
+    One round trip; a second one only to count a failure against the address.
+    """
+    config = settings()
+    try:
+        credential = read(headers, cookies)
+        outdated = update_required(platform, config)
+        row = _identify(route, credential, platform.name, config, spend=outdated is None)
+        if row is None:
+            raise _unknown(credential)
+        _judge(row, route)
+    except Unauthenticated as problem:
+        raise _counted(problem, address, config) from None
+    if outdated:
+        raise outdated
+    if credential.cookie_sha256 and route.method not in _SAFE_METHODS and "X-Requested-With" not in headers:
+        raise Forbidden("A request with the session cookie needs X-Requested-With.", code="csrf_header_required")
+    buckets = [
+        Bucket("user", config.user_rate, row["user_full_s"]),
+        Bucket("platform", config.platform_rate, row["platform_full_s"]),
+    ]
+    if not row["spent"]:
+        raise limits.refusal(buckets, route.cost)
+    caller = _caller(row, platform, user_agent, address, request_id)
+    return Authenticated(caller, limits.headers(buckets) | _rotated(row))
+
+
+def read(headers: Mapping[str, str], cookies: Mapping[str, str]) -> Credential:
+    """The one credential of a request. BadRequest for two, Unauthenticated for none or a bad one."""
+    authorization, api_key = headers.get("Authorization"), headers.get("X-API-Key")
+    cookie = cookies.get(COOKIE)
+    sent = [value for value in (authorization, api_key, cookie) if value]
+    if len(sent) > 1:
+        raise BadRequest("Send one credential, not several.", code="multiple_credentials")
+    if api_key:
+        return _key(api_key)
+    if cookie:
+        return Credential(cookie_sha256=api_keys.digest(cookie))
+    if not authorization:
+        raise Garbage("Send an access token or an API key.")
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated("Send `Authorization: Bearer` and a token.", code="invalid_token")
+    return _key(token) if token.startswith("rq_sk_") else _token(token)
+
+
+def update_required(platform: Detected, config: Settings) -> UpdateRequired | None:
+    """What to say to a plugin older than the platform's minimum version."""
+    minimum = config.minimum_versions.get(platform.name)
+    if not minimum or not platform.plugin_version or not platforms.below_minimum(platform.plugin_version, minimum):
+        return None
+    return UpdateRequired(
+        f"This plugin is at {platform.plugin_version}; {minimum} or newer is needed.",
+        minimum_version=minimum,
+        download_url=config.download_url,
+    )
+
+
+@cache
+def jwks() -> dict[str, Any]:
+    """The public keys of our access tokens, as the JWKS document."""
+    keys: dict[str, Any] = json.loads(settings().require("token_jwks"))
+    return keys
+
+
+def _key(secret: str) -> Credential:
+    if not api_keys.well_formed(secret):
+        raise Garbage("This is not an API key of ours.", code="invalid_key")
+    return Credential(key_sha256=api_keys.digest(secret))
+
+
+def _token(token: str) -> Credential:
+    from common.auth import tokens
+
+    config = settings()
+    try:
+        claims = tokens.verify(token, jwks(), config.token_issuer, config.token_audience)
+    except tokens.TokenInvalid:
+        raise Unauthenticated("The access token is not valid, or no longer.", code="invalid_token") from None
+    return Credential(session_id=claims.session_id, session_account_id=claims.account_id)
+
+
+def _identify(route: Route, credential: Credential, platform: str, config: Settings, *, spend: bool) -> db.Row | None:
+    row: db.Row | None = db.pool().run_first(
+        lambda conn: callers.identify(
+            conn,
+            key_sha256=credential.key_sha256,
+            session_id=credential.session_id,
+            session_account_id=credential.session_account_id,
+            cookie_sha256=credential.cookie_sha256,
+            scope=route.scope,
+            platform=platform,
+            bucket=limits.bucket_of(platform),
+            cost=route.cost,
+            user_interval_s=limits.WINDOW_S / config.user_rate,
+            platform_interval_s=limits.WINDOW_S / config.platform_rate,
+            spend=spend,
+        )
+    )
+    return row
+
+
+def _unknown(credential: Credential) -> Unauthenticated:
+    if credential.key_sha256:
+        return Unauthenticated("There is no such API key.", code="invalid_key")
+    return Unauthenticated("The session has ended.", code="invalid_token")
+
+
+def _judge(row: db.Row, route: Route) -> None:
+    """Raise what the statement's verdict means."""
+    api_key = row["kind"] == "api_key"
+    match row["verdict"]:
+        case "ok":
+            return
+        case "session_required":
+            raise Forbidden("Only a signed-in person may do this.", code="session_required")
+        case "insufficient_scope":
+            raise Forbidden(f"The key lacks the scope {route.scope}.", scope=route.scope)
+        case "platform_not_allowed":
+            raise Forbidden("The key is bound to another platform.", code="platform_not_allowed")
+        case "expired" if api_key:
+            raise Unauthenticated("The API key has expired.", code="key_expired")
+        case "revoked":
+            raise Unauthenticated("The API key was revoked.", code="key_revoked")
+        case "rotated_out":
+            raise Unauthenticated("This secret of the API key was rotated out.", code="key_expired")
+        case _ if api_key:
+            raise Unauthenticated("The API key's account is not active.", code="invalid_key")
+        case _:
+            raise Unauthenticated("The session has ended.", code="invalid_token")
+
+
+def _counted(problem: Unauthenticated, address: str, config: Settings) -> Problem:
+    """`problem`, or 429 when its address has failed too often."""
+    if isinstance(problem, Garbage):
+        return problem
+    interval = limits.WINDOW_S / config.failures_rate
+    wait = db.pool().run_first(lambda conn: callers.attempt(conn, f"failures:{address}", interval))
+    if wait <= 0:
+        return problem
+    seconds = max(1, int(wait + 0.999))
+    return RateLimited(
+        f"Too many failed requests from this address; try again in {seconds} s.",
+        headers={"Retry-After": str(seconds)},
+        retry_after=seconds,
+        violated_policies=["address"],
+    )
+
+
+def _rotated(row: db.Row) -> dict[str, str]:
+    """Tell whoever uses a rotated-out secret when it ends."""
+    if row["valid_until"] is None:
+        return {}
+    return {"X-Renderiq-Key-Rotated": f"grace-ends={rfc3339(row['valid_until'])}"}
+
+
+def _caller(row: db.Row, platform: Detected, user_agent: str, address: str, request_id: str) -> Caller:
+    from common.auth.scopes import ALL
+
+    return Caller(
+        account_id=row["account_id"],
+        kind=row["kind"],
+        scopes=frozenset(row["scopes"]) if row["kind"] == "api_key" else ALL,
+        email=row["email"],
+        name=row["account_name"],
+        key_id=row["key_id"],
+        key_name=row["key_name"],
+        session_id=row["session_id"],
+        platform=platform,
+        user_agent=user_agent,
+        address=address,
+        request_id=request_id,
+    )

@@ -1,0 +1,138 @@
+"""Everything the environment configures, read on first use and never at import."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+#: Settings that only make sense on a laptop: a deployed function refuses to start with one.
+LOCAL_ONLY = (
+    "DATABASE_URL",
+    "STORAGE_ENDPOINT",
+    "STORAGE_SIGNING_KEY_FILE",
+    "TASKS_ENDPOINT",
+    "WEBHOOKS_ALLOW_LOCAL",
+)
+
+
+class ConfigError(RuntimeError):
+    """A setting is missing or contradicts the place the function runs in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One process's configuration.
+
+    Times are seconds, rates are requests a minute. Empty text means *not configured*.
+    """
+
+    version: str
+    deployed: bool
+    # The database: a URL locally, a Cloud SQL instance and an IAM user in the cloud.
+    database_url: str = field(repr=False)
+    instance: str
+    db_user: str
+    db_name: str
+    threads: int
+    # Cloud Storage.
+    project: str
+    bucket: str
+    storage_endpoint: str
+    signing_account: str
+    signing_key_file: str
+    cdn_domain: str
+    # Cloud Tasks: full queue names; deliveries are sharded over several.
+    tasks_endpoint: str
+    render_queue: str
+    delivery_queues: tuple[str, ...]
+    task_account: str
+    task_audience: str
+    # Sessions and keys.
+    public_url: str
+    token_issuer: str
+    token_audience: str
+    token_private_key: str = field(repr=False)
+    token_jwks: str
+    api_key_prefix: str
+    # Webhooks: Fernet keys, the first one encrypts.
+    webhook_secret_keys: tuple[str, ...] = field(repr=False)
+    webhooks_allow_local: bool
+    # Limits.
+    user_rate: int
+    platform_rate: int
+    failures_rate: int
+    minimum_versions: Mapping[str, str]
+    download_url: str
+
+    def require(self, name: str) -> str:
+        """The text setting `name`; ConfigError when it is empty."""
+        value = getattr(self, name)
+        if not value:
+            raise ConfigError(f"{name.upper()} is not configured")
+        return str(value)
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings. ConfigError on a value that cannot be."""
+    return read(os.environ)
+
+
+def read(env: Mapping[str, str]) -> Settings:
+    """Settings from `env`; see `docs/configuration.md` for each name."""
+    deployed = "K_SERVICE" in env
+    forbidden = [name for name in LOCAL_ONLY if deployed and env.get(name)]
+    if forbidden:
+        raise ConfigError(f"a deployed function does not start with {', '.join(forbidden)}")
+    return Settings(
+        version=env.get("RENDERIQ_VERSION", "dev"),
+        deployed=deployed,
+        database_url=env.get("DATABASE_URL", ""),
+        instance=env.get("INSTANCE_CONNECTION_NAME", ""),
+        db_user=env.get("DB_USER", ""),
+        db_name=env.get("DB_NAME", "renderiq"),
+        threads=_number(env, "THREADS", 8),
+        project=env.get("GOOGLE_CLOUD_PROJECT", ""),
+        bucket=env.get("GCS_BUCKET", ""),
+        storage_endpoint=env.get("STORAGE_ENDPOINT", ""),
+        signing_account=env.get("STORAGE_SIGNING_ACCOUNT", ""),
+        signing_key_file=env.get("STORAGE_SIGNING_KEY_FILE", ""),
+        cdn_domain=env.get("GCS_CDN_DOMAIN", ""),
+        tasks_endpoint=env.get("TASKS_ENDPOINT", ""),
+        render_queue=env.get("RENDER_QUEUE", ""),
+        delivery_queues=_words(env.get("DELIVERY_QUEUES", "")),
+        task_account=env.get("TASK_ACCOUNT", ""),
+        task_audience=env.get("TASK_AUDIENCE", ""),
+        public_url=env.get("PUBLIC_URL", ""),
+        token_issuer=env.get("TOKEN_ISSUER", "renderiq"),
+        token_audience=env.get("TOKEN_AUDIENCE", "renderiq-plugins"),
+        token_private_key=env.get("TOKEN_PRIVATE_KEY", ""),
+        token_jwks=env.get("TOKEN_JWKS", ""),
+        api_key_prefix=env.get("API_KEY_PREFIX", "rq_sk_live_"),
+        webhook_secret_keys=_words(env.get("WEBHOOK_SECRET_KEYS", "")),
+        webhooks_allow_local=env.get("WEBHOOKS_ALLOW_LOCAL", "") == "1",
+        user_rate=_number(env, "USER_RATE_PER_MINUTE", 600),
+        platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300),
+        failures_rate=_number(env, "FAILURES_PER_MINUTE", 60),
+        minimum_versions=_pairs(env.get("MINIMUM_PLUGIN_VERSIONS", "")),
+        download_url=env.get("PLUGIN_DOWNLOAD_URL", "https://renderiq.example/plugins"),
+    )
+
+
+def _number(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"{name} is a whole number above 0, not {text!r}")
+    return int(text)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`sketchup=1.2.0,revit=2.0` as a mapping."""
+    pairs = [word.partition("=") for word in _words(text)]
+    if any(not equals or not value for _, equals, value in pairs):
+        raise ConfigError("MINIMUM_PLUGIN_VERSIONS reads platform=version, comma-separated")
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,1 @@
+"""The only SQL: one module a resource, one function a statement."""

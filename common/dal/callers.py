@@ -1,0 +1,167 @@
+"""The caller statement: credential, session, scope, platform and both limits in one round trip.
+
+It runs alone, autocommitted, before any transaction: a refused request still counts, and a busy user's row is
+locked for microseconds. There is no cache between a revocation and its effect.
+"""
+
+from uuid import UUID
+
+from common.db import Connection, Row
+
+
+def identify(
+    conn: Connection,
+    *,
+    key_sha256: bytes | None = None,
+    session_id: UUID | None = None,
+    session_account_id: UUID | None = None,
+    cookie_sha256: bytes | None = None,
+    scope: str,
+    platform: str,
+    bucket: int,
+    cost: int,
+    user_interval_s: float,
+    platform_interval_s: float,
+    spend: bool,
+) -> Row | None:
+    """The credential's row with what its limits say, or None when there is no such credential.
+
+    `scope` is a scope's name, `any` or `session`. `bucket` is the place of the platform's bucket in
+    `arrivals` (the user's is 1). `cost` times an interval (seconds a request) is what a call takes; a burst is
+    a minute's worth. Nothing is taken when the credential is refused, when one bucket is too full, or when
+    `spend` is false. `spent` tells whether it was; `user_full_s` and `platform_full_s` how full the buckets
+    are after it, in seconds until they are empty.
+
+    GCRA, as told in docs/limits.md. An arrival beyond a minute and 10 s from now is garbage (a clock that
+    jumped): it counts as now, so that it heals. READ COMMITTED is needed: the conflicting update sees the row
+    as it is when its lock is got.
+    """
+    return conn.maybe(
+        """
+        WITH credential AS (
+            SELECT 'api_key' AS kind, k.account_id, k.id AS key_id, k.name AS key_name, k.scopes, k.platforms,
+                   k.expires_at, k.revoked_at, s.id AS secret_id, s.valid_until, s.last_used_at,
+                   s.last_used_platform, NULL::uuid AS session_id, NULL::timestamptz AS ended_at
+            FROM plugin_api_key_secrets s JOIN plugin_api_keys k ON k.id = s.key_id
+            WHERE s.sha256 = :key_sha256::bytea
+            UNION ALL
+            SELECT 'session', account_id, NULL, NULL, '{}', '{}', expires_at, NULL, NULL, NULL, last_used_at,
+                   NULL, id, ended_at
+            FROM sessions
+            WHERE id = :session_id::uuid AND account_id = :session_account_id::uuid AND cookie_sha256 IS NULL
+            UNION ALL
+            SELECT 'session', account_id, NULL, NULL, '{}', '{}', expires_at, NULL, NULL, NULL, last_used_at,
+                   NULL, id, ended_at
+            FROM sessions
+            WHERE cookie_sha256 = :cookie_sha256::bytea
+        ),
+        judged AS (
+            SELECT c.*, a.email, a.name AS account_name,
+                   CASE
+                       WHEN a.disabled_at IS NOT NULL OR c.ended_at IS NOT NULL THEN 'ended'
+                       WHEN c.revoked_at IS NOT NULL THEN 'revoked'
+                       WHEN c.expires_at <= now() THEN 'expired'
+                       WHEN c.valid_until <= now() THEN 'rotated_out'
+                       WHEN c.kind = 'api_key' AND :scope::text = 'session' THEN 'session_required'
+                       WHEN c.kind = 'api_key' AND :scope <> 'any' AND NOT :scope = ANY (c.scopes)
+                           THEN 'insufficient_scope'
+                       WHEN cardinality(c.platforms) > 0 AND NOT :platform::text = ANY (c.platforms)
+                           AND NOT (:platform = 'unknown' AND cardinality(c.platforms) = 1)
+                           THEN 'platform_not_allowed'
+                       ELSE 'ok'
+                   END AS verdict
+            FROM credential c JOIN accounts a ON a.id = c.account_id
+        ),
+        moment AS (SELECT now() AS at, now() + interval '70 seconds' AS sane),
+        before AS (
+            SELECT l.account_id,
+                   CASE WHEN l.arrivals[1] > m.sane THEN m.at
+                        ELSE greatest(l.arrivals[1], m.at) END AS user_at,
+                   CASE WHEN l.arrivals[:bucket::int] > m.sane THEN m.at
+                        ELSE greatest(l.arrivals[:bucket], m.at) END AS platform_at
+            FROM rate_limits l JOIN judged j USING (account_id) CROSS JOIN moment m
+        ),
+        spent AS (
+            INSERT INTO rate_limits AS l (account_id, arrivals)
+            SELECT j.account_id,
+                   (m.at + :cost::int * :user_interval_s::float8 * interval '1 second')
+                   || array_fill(m.at, ARRAY[:bucket - 2])
+                   || (m.at + :cost * :platform_interval_s::float8 * interval '1 second')
+            FROM judged j CROSS JOIN moment m
+            WHERE j.verdict = 'ok' AND :spend::boolean
+              AND :cost * greatest(:user_interval_s, :platform_interval_s) <= 60
+            ON CONFLICT (account_id) DO UPDATE SET
+                arrivals[1] = CASE WHEN l.arrivals[1] > now() + interval '70 seconds' THEN now()
+                                   ELSE greatest(l.arrivals[1], now()) END
+                              + :cost * :user_interval_s * interval '1 second',
+                arrivals[:bucket] = CASE WHEN l.arrivals[:bucket] > now() + interval '70 seconds' THEN now()
+                                         ELSE greatest(l.arrivals[:bucket], now()) END
+                                    + :cost * :platform_interval_s * interval '1 second'
+            WHERE (l.arrivals[1] > now() + interval '70 seconds'
+                   OR greatest(l.arrivals[1], now()) + :cost * :user_interval_s * interval '1 second'
+                      <= now() + interval '60 seconds')
+              AND (l.arrivals[:bucket] > now() + interval '70 seconds'
+                   OR greatest(l.arrivals[:bucket], now()) + :cost * :platform_interval_s * interval '1 second'
+                      <= now() + interval '60 seconds')
+            RETURNING account_id, arrivals[1] AS user_at, arrivals[:bucket] AS platform_at
+        ),
+        touched_secret AS (
+            UPDATE plugin_api_key_secrets s
+            SET last_used_at = now(), first_used_at = coalesce(s.first_used_at, now()),
+                last_used_platform = :platform
+            FROM judged j
+            WHERE s.id = j.secret_id AND j.verdict = 'ok'
+              AND (j.last_used_at IS NULL OR j.last_used_at < now() - interval '1 minute'
+                   OR j.last_used_platform IS DISTINCT FROM :platform)
+        ),
+        touched_session AS (
+            UPDATE sessions s SET last_used_at = now()
+            FROM judged j
+            WHERE s.id = j.session_id AND j.verdict = 'ok' AND j.last_used_at < now() - interval '1 minute'
+        )
+        SELECT j.verdict, j.kind, j.account_id, j.email, j.account_name, j.key_id, j.key_name, j.scopes,
+               j.session_id, j.expires_at, j.valid_until, s.account_id IS NOT NULL AS spent,
+               extract(epoch FROM coalesce(s.user_at, b.user_at, m.at) - m.at)::float8 AS user_full_s,
+               extract(epoch FROM coalesce(s.platform_at, b.platform_at, m.at) - m.at)::float8 AS platform_full_s
+        FROM judged j CROSS JOIN moment m
+        LEFT JOIN before b USING (account_id)
+        LEFT JOIN spent s USING (account_id)
+        """,
+        key_sha256=key_sha256,
+        session_id=session_id,
+        session_account_id=session_account_id,
+        cookie_sha256=cookie_sha256,
+        scope=scope,
+        platform=platform,
+        bucket=bucket,
+        cost=cost,
+        user_interval_s=user_interval_s,
+        platform_interval_s=platform_interval_s,
+        spend=spend,
+    )
+
+
+def attempt(conn: Connection, bucket: str, interval_s: float) -> float:
+    """Take one attempt from `bucket` (a minute's worth of burst); seconds to wait, 0 when it was allowed."""
+    row = conn.one(
+        """
+        WITH taken AS (
+            INSERT INTO attempt_limits AS l (bucket, arrival)
+            VALUES (:bucket::text, now() + :interval_s::float8 * interval '1 second')
+            ON CONFLICT (bucket) DO UPDATE
+            SET arrival = CASE WHEN l.arrival > now() + interval '70 seconds' THEN now()
+                               ELSE greatest(l.arrival, now()) END + :interval_s * interval '1 second'
+            WHERE l.arrival > now() + interval '70 seconds'
+               OR greatest(l.arrival, now()) + :interval_s * interval '1 second' <= now() + interval '60 seconds'
+            RETURNING bucket
+        )
+        SELECT CASE WHEN EXISTS (SELECT FROM taken) THEN 0
+                    ELSE greatest(1, coalesce((
+                        SELECT extract(epoch FROM l.arrival - now()) + :interval_s - 60
+                        FROM attempt_limits l WHERE l.bucket = :bucket), 1))
+               END::float8 AS wait_s
+        """,
+        bucket=bucket,
+        interval_s=interval_s,
+    )
+    return float(row["wait_s"])

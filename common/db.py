@@ -1,0 +1,284 @@
+"""PostgreSQL: a small pool of pg8000 connections, prepared statements and transactions.
+
+A prepared statement that stays on its connection costs one round trip where pg8000's own `run` costs
+three (57 µs and 176 µs on a local socket), so every statement of the DAL is prepared once a connection.
+This is the only module that knows the driver.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from common.config import Settings, settings
+from common.errors import Conflict, Invalid, Problem, Unavailable
+
+Row = dict[str, Any]
+
+CONNECT_TIMEOUT_S = 10
+#: Above the server's own statement timeout, so that the server is the one to end a slow statement.
+SOCKET_TIMEOUT_S = 15
+STATEMENT_TIMEOUT_MS = 10_000
+
+#: The constraints that a caller can run into, and what it means.
+CONSTRAINTS: dict[str, Callable[[], Problem]] = {
+    "projects_name_taken": lambda: Conflict("A project of this name exists.", code="name_taken"),
+    "idempotency_keys_pkey": lambda: Conflict(
+        "The first request with this Idempotency-Key is still running.", code="idempotency_in_flight"
+    ),
+    "renders_project_id_fkey": lambda: Invalid("There is no such project."),
+}
+#: A type changed under a cached statement; the connection was ended by the server.
+_STALE = {"0A000", "57P01", "57P02", "57P03", "08006", "08003"}
+
+
+class Connection:
+    """One connection, used by one thread at a time. Autocommits outside `transaction`."""
+
+    def __init__(self, raw: Any) -> None:
+        """`raw` is a `pg8000.dbapi.Connection`."""
+        self._raw = raw
+        self._statements: dict[str, Any] = {}
+        self._hooks: list[Callable[[], None]] = []
+        self.round_trips = 0
+        self.in_transaction = False
+        self.usable = True
+
+    def rows(self, sql: str, **params: Any) -> list[Row]:
+        """The rows that `sql` returns, each by column name. One round trip once it is prepared."""
+        try:
+            statement = self._statements.get(sql) or self._prepare(sql)
+            self.round_trips += 1
+            found = statement.run(**params) or []
+        except Exception as error:
+            raise self._translated(error) from error
+        names = [column["name"] for column in statement.columns or ()]
+        return [dict(zip(names, row, strict=True)) for row in found]
+
+    def one(self, sql: str, **params: Any) -> Row:
+        """The one row that `sql` returns."""
+        (row,) = self.rows(sql, **params)
+        return row
+
+    def maybe(self, sql: str, **params: Any) -> Row | None:
+        """The row that `sql` returns, if any."""
+        return next(iter(self.rows(sql, **params)), None)
+
+    def after_commit(self, hook: Callable[[], None]) -> None:
+        """Call `hook` once the transaction is committed; its failure is logged and changes nothing."""
+        self._hooks.append(hook)
+
+    @contextmanager
+    def transaction(self) -> Iterator["Connection"]:
+        """Returning commits, raising rolls back."""
+        self._simple("BEGIN")
+        self.in_transaction = True
+        try:
+            yield self
+            self._simple("COMMIT")
+        except BaseException:
+            self._hooks.clear()
+            self._roll_back()
+            raise
+        finally:
+            self.in_transaction = False
+
+    def take_hooks(self) -> list[Callable[[], None]]:
+        """The hooks of what was committed; the caller runs them without holding the connection."""
+        hooks, self._hooks = self._hooks, []
+        return hooks
+
+    def set_timeout(self, seconds: float) -> None:
+        """How long a round trip may take."""
+        self._raw._usock.settimeout(seconds)  # noqa: SLF001 - pg8000 has no public name for its socket
+
+    def close(self) -> None:
+        """End the connection."""
+        self.usable = False
+        try:
+            self._raw.close()
+        except Exception as error:  # noqa: BLE001 - a broken connection may fail in any way as it ends
+            logging.getLogger(__name__).debug("closing a connection failed: %r", error)
+
+    def _prepare(self, sql: str) -> Any:
+        from pg8000.native import PreparedStatement
+
+        self.round_trips += 1
+        statement = self._statements[sql] = PreparedStatement(self._raw, sql)
+        return statement
+
+    def _simple(self, sql: str) -> None:
+        self.round_trips += 1
+        try:
+            self._raw.execute_simple(sql)
+        except Exception as error:
+            raise self._translated(error) from error
+
+    def _roll_back(self) -> None:
+        if not self.usable:
+            return
+        try:
+            self._simple("ROLLBACK")
+        except ConnectionLost:
+            self.usable = False
+
+    def _translated(self, error: Exception) -> Exception:
+        """The one place that turns a driver's error into ours."""
+        from pg8000.exceptions import DatabaseError, InterfaceError
+
+        if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
+            fields: dict[str, str] = error.args[0]
+            if known := CONSTRAINTS.get(fields.get("n", "")):
+                return known()
+            if fields.get("C") not in _STALE:
+                return error
+        elif not isinstance(error, OSError | InterfaceError):
+            return error
+        self.usable = False
+        return ConnectionLost(repr(error))
+
+
+class ConnectionLost(Unavailable):
+    """The database did not answer."""
+
+
+class Pool:
+    """At most `size` connections; the one used last is used next."""
+
+    def __init__(self, connect: Callable[[], Any], size: int) -> None:
+        """`connect` opens a raw connection."""
+        self._connect = connect
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._free = threading.BoundedSemaphore(size)
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for as long as the block runs. Unavailable when none is free or reachable."""
+        if not self._free.acquire(timeout=CONNECT_TIMEOUT_S):
+            raise Unavailable("The service is busy; try again in a moment.", headers={"Retry-After": "1"})
+        try:
+            conn = self._take()
+            try:
+                yield conn
+            finally:
+                self._give_back(conn)
+        finally:
+            self._free.release()
+
+    def run_first(self, work: Callable[[Connection], Any]) -> Any:
+        """`work` on a connection, once more on a fresh one when an idle connection turns out to be dead.
+
+        For a first, single statement only: nothing has succeeded before it.
+        """
+        try:
+            with self.connection() as conn:
+                return work(conn)
+        except ConnectionLost:
+            self.drop_idle()
+            with self.connection() as conn:
+                return work(conn)
+
+    def drop_idle(self) -> None:
+        """End all connections that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for conn in idle:
+            conn.close()
+
+    def _take(self) -> Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        try:
+            return Connection(self._connect())
+        except Exception as error:
+            raise ConnectionLost(f"cannot connect: {error!r}") from error
+
+    def _give_back(self, conn: Connection) -> None:
+        conn.take_hooks()
+        if not conn.usable or conn.in_transaction:
+            conn.close()
+            return
+        with self._lock:
+            self._idle.append(conn)
+
+
+@cache
+def pool() -> Pool:
+    """The process's pool, made on first use: gunicorn forks after it has imported the function."""
+    config = settings()
+    return Pool(lambda: open_raw(config), config.threads)
+
+
+def open_raw(config: Settings) -> Any:
+    """A `pg8000.dbapi.Connection` as `config` says: by URL, else through the Cloud SQL connector."""
+    raw = connect_url(config.database_url) if config.database_url else _connect_cloud_sql(config)
+    raw.autocommit = True
+    raw._usock.settimeout(SOCKET_TIMEOUT_S)  # noqa: SLF001 - with the connector's socket pg8000 ignores its timeout
+    raw.execute_simple(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET timezone = 'UTC'")
+    return raw
+
+
+def connect_url(url: str) -> Any:
+    """A plain connection to `postgresql://user:password@host:port/name`, without TLS (it is local)."""
+    import pg8000.dbapi
+
+    parts = urlsplit(url)
+    return pg8000.dbapi.connect(
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 5432,
+        database=parts.path.lstrip("/"),
+        ssl_context=False,
+        timeout=CONNECT_TIMEOUT_S,
+    )
+
+
+@cache
+def _connector() -> Any:
+    from google.cloud.sql.connector import Connector
+
+    return Connector(refresh_strategy="lazy")
+
+
+def _connect_cloud_sql(config: Settings) -> Any:
+    return _connector().connect(
+        config.require("instance"),
+        "pg8000",
+        user=config.require("db_user"),
+        db=config.require("db_name"),
+        enable_iam_auth=True,
+        ip_type="PRIVATE",
+        ssl_context=False,
+    )
+
+
+@contextmanager
+def reading() -> Iterator[Connection]:
+    """A connection of the pool, autocommitting: for one statement or for several that need not agree."""
+    with pool().connection() as conn:
+        yield conn
+
+
+@contextmanager
+def transaction() -> Iterator[Connection]:
+    """A transaction on a connection of the pool; its hooks run after the connection is given back."""
+    with pool().connection() as conn:
+        with conn.transaction():
+            yield conn
+        hooks = conn.take_hooks()
+    run_hooks(hooks)
+
+
+def run_hooks(hooks: list[Callable[[], None]]) -> None:
+    """Run what was to happen after the commit. A failure is logged: the sweep mends it."""
+    for hook in hooks:
+        try:
+            hook()
+        except Exception:
+            logging.getLogger(__name__).exception("a hook after the commit failed; the sweep will mend it")

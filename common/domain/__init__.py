@@ -1,0 +1,1 @@
+"""The rules: what may happen, in which order, and what is one transaction."""

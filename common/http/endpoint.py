@@ -1,0 +1,297 @@
+"""The public endpoints' one way in: the order of a request, in one place.
+
+Request id, route, size and type, the caller statement, body, transaction with idempotency, the function's
+work, commit, hooks, `Prefer: wait`, the answer, one log line.
+"""
+
+import inspect
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+
+from common import db, log
+from common.auth.caller import Call, Caller
+from common.config import settings
+from common.db import Connection
+from common.errors import BadRequest, Internal, Invalid, MethodNotAllowed, NotFound, Problem
+from common.http import answer, call, idempotency
+from common.http.idempotency import Replay
+from common.routing import PUBLIC, Route, pattern
+from common.schemas.base import Response as Model
+
+if TYPE_CHECKING:
+    from flask import Request, Response
+
+SECRET_ONCE = idempotency.secret_once
+MAX_WAIT_S = 30
+POLL_S = 0.25
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """An endpoint as it declared itself: the endpoint table's row."""
+
+    name: str
+    route: Route
+    summary: str
+    parameters: Mapping[str, Any]
+    returns: type[Model] | None
+    replay: Replay | None
+    work: Callable[..., Model | None]
+
+
+def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Make a function the endpoint of `route`.
+
+    The function's parameters are recognised by name: `conn`, `caller`, `call`, `body` and `query` (models),
+    and the path's parameters (UUIDs). It returns a model, or None for 204. `replay` gives the resource of an
+    id as it is now: for a repeated Idempotency-Key (a creating POST must have one), and for `Prefer: wait`.
+    """
+
+    def decorate(work: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(work)
+        returns = next((t for t in (signature.return_annotation, *get_args(signature.return_annotation))
+                        if inspect.isclass(t) and issubclass(t, Model)), None)
+        spec = Spec(
+            name=Path(inspect.getfile(work)).parent.name,
+            route=route,
+            summary=inspect.getdoc(work) or "",
+            parameters={name: parameter.annotation for name, parameter in signature.parameters.items()},
+            returns=returns,
+            replay=replay,
+            work=work,
+        )
+
+        def main(request: "Request") -> "Response":
+            return _serve(spec, request)
+
+        main.__doc__ = work.__doc__
+        main.spec = spec  # type: ignore[attr-defined]
+        return main
+
+    return decorate
+
+
+class Exchange:
+    """One request on its way through: what the log line and the answer's headers need."""
+
+    def __init__(self, spec: Spec, call_: Call) -> None:
+        """Nothing has happened yet."""
+        self.spec = spec
+        self.call = call_
+        self.caller: Caller | None = None
+        self.headers: dict[str, str] = {"X-Request-Id": call_.request_id}
+        self.started = time.monotonic()
+
+    def log(self, status: int, code: str | None) -> None:
+        """The one line of this request."""
+        caller = self.caller
+        log.event(
+            "request",
+            level=logging.ERROR if status >= 500 else logging.INFO,  # noqa: PLR2004
+            function=self.spec.name,
+            method=self.call.method,
+            path=self.call.path,
+            status=status,
+            code=code,
+            ms=round((time.monotonic() - self.started) * 1000, 1),
+            accountId=caller and caller.account_id,
+            keyId=caller and caller.key_id,
+            platform=self.call.platform.name,
+            requestId=self.call.request_id,
+        )
+
+
+def _serve(spec: Spec, request: "Request") -> "Response":
+    """Answer `request`, whatever it is."""
+    log.configure()
+    exchange = Exchange(spec, call.read(request))
+    code = None
+    try:
+        response = _answer(exchange, request)
+    except Problem as problem:
+        code = problem.code
+        if problem.status >= 500:  # noqa: PLR2004
+            logging.getLogger(__name__).warning("%s: %s", spec.name, problem.detail)
+            problem = type(problem)(code=problem.code, headers=problem.headers, **problem.members)
+        response = answer.of_problem(problem, exchange.call.request_id, exchange.headers)
+    except Exception:
+        logging.getLogger(__name__).exception("%s failed on request %s", spec.name, exchange.call.request_id)
+        code = Internal.code
+        response = answer.of_problem(Internal(), exchange.call.request_id, exchange.headers)
+    exchange.log(response.status_code, code)
+    return response
+
+
+def _answer(exchange: Exchange, request: "Request") -> "Response":
+    spec = exchange.spec
+    arguments = _path_arguments(spec, exchange.call)
+    raw = b"" if spec.route.method in ("GET", "*") else call.body(request)
+    _authenticate(exchange)
+    arguments |= _validated(spec, raw, request)
+    key = None
+    if spec.replay and spec.route.method == "POST":
+        key = idempotency.key_of(exchange.call, required=spec.route.idempotency_required)
+    model, status = _work(exchange, arguments, key, raw)
+    if spec.route.waits and model is not None:
+        model = _wait(exchange, model)
+    response = answer.of_model(model, status, exchange.headers)
+    if spec.route.method == "GET" and _unchanged(exchange.call, response.headers.get("ETag")):
+        response.status_code = 304
+        response.set_data(b"")
+        del response.headers["Content-Type"]
+    return response
+
+
+def _path_arguments(spec: Spec, called: Call) -> dict[str, Any]:
+    """The path's parameters. An id that is none is not found, like one that is nobody's."""
+    route = spec.route
+    if route.method == "*":
+        return {}
+    found = pattern(route.full_path).fullmatch(called.path)
+    if not found:
+        raise NotFound
+    if called.method != route.method:
+        raise MethodNotAllowed(headers={"Allow": route.method})
+    try:
+        return {name: UUID(value) for name, value in found.groupdict().items()}
+    except ValueError:
+        return dict.fromkeys(found.groupdict(), UUID(int=0))
+
+
+def _authenticate(exchange: Exchange) -> None:
+    if exchange.spec.route.scope == PUBLIC:
+        return
+    from common.auth.authenticate import authenticate
+
+    called = exchange.call
+    found = authenticate(
+        exchange.spec.route,
+        called.headers,
+        called.cookies,
+        called.platform,
+        user_agent=called.user_agent,
+        address=called.address,
+        request_id=called.request_id,
+    )
+    exchange.caller = found.caller
+    exchange.headers |= found.headers
+
+
+def _validated(spec: Spec, raw: bytes, request: "Request") -> dict[str, Any]:
+    """The body and the query as their models."""
+    found: dict[str, Any] = {}
+    try:
+        if "query" in spec.parameters:
+            found["query"] = spec.parameters["query"].model_validate_strings(_query(request))
+        if "body" in spec.parameters:
+            found["body"] = spec.parameters["body"].model_validate_json(raw or b"{}")
+        elif raw:
+            NoBody.model_validate_json(raw)
+    except ValidationError as error:
+        raise _problem(error) from None
+    return found
+
+
+class NoBody(BaseModel, extra="forbid"):
+    """What an endpoint without a body accepts: `{}`."""
+
+
+def _query(request: "Request") -> dict[str, str]:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise Invalid("A parameter stands twice.", errors=[{"field": n, "message": "given twice"} for n in repeated])
+    return request.args.to_dict()
+
+
+def _problem(error: ValidationError) -> Problem:
+    """What pydantic found, in the contract's words; never the value, which may be a secret."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    if found[0]["type"] == "json_invalid":
+        return BadRequest("The body is not valid JSON.")
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found]
+    return Invalid("Some fields are not acceptable.", errors=errors)
+
+
+def _work(exchange: Exchange, arguments: dict[str, Any], key: str | None, raw: bytes) -> tuple[Model | None, int]:
+    """The function's work: in a transaction for a write, its hooks run once the connection is given back."""
+    spec = exchange.spec
+    arguments |= {"caller": exchange.caller, "call": exchange.call}
+
+    def run(conn: Connection | None) -> Model | None:
+        known = {name: value for name, value in (arguments | {"conn": conn}).items() if name in spec.parameters}
+        return spec.work(**known)
+
+    if "conn" not in spec.parameters:
+        return run(None), spec.route.status
+    if spec.route.method == "GET" or not spec.route.transaction:
+        with db.pool().connection() as conn:
+            done = run(conn)
+            hooks = conn.take_hooks()
+        db.run_hooks(hooks)
+        return done, spec.route.status
+    with db.transaction() as conn:
+        if key is None or spec.replay is None or exchange.caller is None:
+            return run(conn), spec.route.status
+        model, status, replayed = idempotency.once(
+            conn,
+            exchange.caller,
+            key,
+            spec.name,
+            exchange.call.path.encode() + b"\n" + raw,
+            spec.route.status,
+            lambda: _created(run(conn)),
+            spec.replay,
+        )
+    if replayed:
+        exchange.headers["Idempotency-Replayed"] = "true"
+    return model, status
+
+
+def _created(model: Model | None) -> Model:
+    if model is None:
+        raise TypeError("an endpoint with a replay returns what it created")
+    return model
+
+
+@cache
+def _waiters() -> threading.BoundedSemaphore:
+    """At most half the threads wait, so that the others answer."""
+    return threading.BoundedSemaphore(max(1, settings().threads // 2))
+
+
+def _wait(exchange: Exchange, model: Model) -> Model:
+    """`model` once it is terminal, or as it is when the time that the caller prefers to wait is over."""
+    caller, refetch = exchange.caller, exchange.spec.replay
+    found = _WAIT.search(exchange.call.headers.get("Prefer", ""))
+    if not found or caller is None or refetch is None or not _waiters().acquire(blocking=False):
+        return model
+    try:
+        end = time.monotonic() + min(int(found[1]), MAX_WAIT_S)
+        while not model.terminal and time.monotonic() < end:  # type: ignore[attr-defined]  # a waiting resource has it
+            time.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
+            with db.reading() as conn:
+                model = refetch(conn, caller, model.id)  # type: ignore[attr-defined]
+        exchange.headers["Preference-Applied"] = f"wait={found[1]}"
+        return model
+    finally:
+        _waiters().release()
+
+
+def _unchanged(called: Call, etag: str | None) -> bool:
+    """Whether the caller has what would be answered (RFC 9110, 13.1.2: weak comparison)."""
+    sent = called.headers.get("If-None-Match")
+    if not etag or not sent:
+        return False
+    known = {tag.strip().removeprefix("W/") for tag in sent.split(",")}
+    return "*" in known or etag.removeprefix("W/") in known

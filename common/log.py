@@ -1,0 +1,53 @@
+"""Structured logging: one JSON object a line in the cloud, one readable line locally."""
+
+import json
+import logging
+import sys
+from functools import cache
+from typing import Any
+
+from common.clock import now
+from common.config import settings
+
+
+class JsonFormatter(logging.Formatter):
+    """What Cloud Logging reads: `severity`, `message`, `time`, and the record's `fields`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        entry: dict[str, Any] = {
+            "severity": record.levelname,
+            "time": now().isoformat(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    """What a person reads."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Time, message, and the fields that are set."""
+        fields = getattr(record, "fields", {})
+        told = " ".join(f"{name}={value}" for name, value in fields.items() if value not in (None, ""))
+        line = f"{now():%H:%M:%S} {record.levelname[0]} {record.getMessage()} {told}".rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+@cache
+def configure() -> None:
+    """Send everything to standard output; called with a process's first request."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter() if settings().deployed else TextFormatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:
+    """Log that something happened, under a stable name that metrics count by."""
+    logging.getLogger("renderiq").log(level, name, extra={"fields": {"event": name, **fields}})

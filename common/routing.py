@@ -1,0 +1,53 @@
+"""What an endpoint says of itself: its method, path, scope and needs."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+BASE_PATH = "/api/plugins"
+PUBLIC, ANY, SESSION, INTERNAL = "public", "any", "session", "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the endpoint table.
+
+    `path` stands below `/api/plugins` unless `absolute`. `scope` is a scope's name or `public` (no
+    credential), `any` (any credential), `session` (a signed-in person), `internal` (our own tasks).
+    `cost` is what a call takes from the caller's rate limits. `needs` is what the function reaches beside the
+    database: `storage`, `tasks`, `token_key`, `webhook_secrets`; least privilege is granted from it.
+    `waits`: `Prefer: wait` is honoured. `transaction`: a write runs in one transaction; false for a function
+    that talks to another service in between and opens its own.
+    """
+
+    method: str
+    path: str
+    scope: str
+    status: int = 200
+    cost: int = 1
+    needs: tuple[str, ...] = ()
+    absolute: bool = False
+    waits: bool = False
+    transaction: bool = True
+    idempotency_required: bool = False
+
+    @property
+    def full_path(self) -> str:
+        """The path as callers write it."""
+        return self.path if self.absolute else BASE_PATH + self.path
+
+
+@cache
+def pattern(full_path: str) -> re.Pattern[str]:
+    """Matches a path of the template `full_path`; path parameters are its named groups, in snake_case."""
+    parts = re.split(r"(\{\w+\})", full_path)
+    return re.compile("".join(_part(part) for part in parts))
+
+
+def _part(part: str) -> str:
+    return f"(?P<{snake(part[1:-1])}>[^/]+)" if part.startswith("{") else re.escape(part)
+
+
+def snake(name: str) -> str:
+    """`keyId` as `key_id`."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()

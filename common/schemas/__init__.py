@@ -1,0 +1,1 @@
+"""What callers send and get: JSON in camelCase on the wire, snake_case here."""

@@ -1,0 +1,1 @@
+"""One folder an endpoint; each holds one function and nothing that another needs."""

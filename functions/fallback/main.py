@@ -1,0 +1,12 @@
+"""Whatever matches no other route: 404, or 405 for a known path."""
+
+from common.domain import fallback
+from common.auth.caller import Call
+from common.http.endpoint import endpoint
+from common.routing import PUBLIC, Route
+
+
+@endpoint(Route("*", "/*", scope=PUBLIC, absolute=True))
+def main(call: Call) -> None:
+    """Answer what no endpoint answers."""
+    fallback.refuse(call.path)

@@ -1,0 +1,56 @@
+"""The local stack's demo account: made once a data folder, with credits and a key that may do everything."""
+
+import json
+import secrets
+from pathlib import Path
+
+from common import db
+from common.auth import api_keys, passwords
+from common.auth.scopes import ALL
+from common.dal import accounts, credits, keys
+from common.db import Connection
+
+EMAIL = "demo@renderiq.example"
+NAME = "Demo"
+CREDITS = 1000
+KEY_PREFIX = "rq_sk_test_"
+
+
+def ensure(database_url: str, data: Path) -> dict[str, str]:
+    """The account's `email`, `password` and `api_key`, made when `data` has none yet.
+
+    They are kept in `data/account.json`, readable by its owner only: they are good for the local stack alone.
+    """
+    known = data / "account.json"
+    if known.exists():
+        found: dict[str, str] = json.loads(known.read_text())
+        return found
+    made = {"email": EMAIL, "password": secrets.token_urlsafe(12), "api_key": api_keys.generate(KEY_PREFIX)}
+    conn = Connection(db.connect_url(database_url))
+    try:
+        _make(conn, made)
+    finally:
+        conn.close()
+    draft = known.with_suffix(".tmp")
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(made))
+    draft.replace(known)
+    return made
+
+
+def _make(conn: Connection, made: dict[str, str]) -> None:
+    """In one transaction; an account left by a run that was killed before it could note the password gives way."""
+    with conn.transaction():
+        accounts.rename_away(conn, EMAIL)
+        account_id = accounts.insert(conn, EMAIL, NAME, passwords.hash_password(made["password"]))
+        credits.grant(conn, account_id, CREDITS)
+        keys.insert(
+            conn,
+            account_id,
+            name="Demo key",
+            scopes=sorted(ALL),
+            platforms=[],
+            expires_at=None,
+            sha256=api_keys.digest(made["api_key"]),
+            hint=api_keys.hint(made["api_key"]),
+        )

@@ -1,0 +1,1 @@
+"""The local stack: PostgreSQL, Cloud Storage and Cloud Tasks stand-ins, and the gateway."""
