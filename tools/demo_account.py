@@ -7,7 +7,8 @@ from pathlib import Path
 from common import db
 from common.auth import api_keys, passwords
 from common.auth.scopes import ALL
-from common.dal import accounts, credits, keys
+from common.dal import accounts, keys
+from common.dal import credits as credits_dal
 from common.db import Connection
 
 EMAIL = "demo@renderiq.example"
@@ -39,11 +40,11 @@ def ensure(database_url: str, data: Path) -> dict[str, str]:
 
 
 def _make(conn: Connection, made: dict[str, str]) -> None:
-    """In one transaction; an account left by a run that was killed before it could note the password gives way."""
+    """In one transaction. An account left by a run that was killed before it noted the password gives way."""
     with conn.transaction():
         accounts.rename_away(conn, EMAIL)
         account_id = accounts.insert(conn, EMAIL, NAME, passwords.hash_password(made["password"]))
-        credits.grant(conn, account_id, CREDITS)
+        credits_dal.grant(conn, account_id, CREDITS)
         keys.insert(
             conn,
             account_id,

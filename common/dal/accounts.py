@@ -62,7 +62,12 @@ def update_password_hash(conn: Connection, account_id: UUID, known: str, passwor
 
 
 def insert_session(
-    conn: Connection, account_id: UUID, device: str, *, cookie_sha256: bytes | None, refresh_sha256: bytes | None
+    conn: Connection,
+    account_id: UUID,
+    device: str,
+    *,
+    cookie_sha256: bytes | None,
+    refresh_sha256: bytes | None,
 ) -> UUID | None:
     """A new session of an account that is not disabled, with its first refresh token when it has any."""
     row = conn.maybe(
@@ -84,7 +89,7 @@ def insert_session(
         cookie_sha256=cookie_sha256,
         refresh_sha256=refresh_sha256,
     )
-    return row and row["id"]
+    return row["id"] if row else None
 
 
 def lock_refresh_token(conn: Connection, sha256: bytes) -> Row | None:

@@ -25,7 +25,13 @@ def begin(conn: Connection, account_id: UUID, key: str) -> Row:
 
 
 def remember(
-    conn: Connection, account_id: UUID, key: str, function: str, request_sha256: bytes, status: int, resource_id: UUID
+    conn: Connection,
+    account_id: UUID,
+    key: str,
+    function: str,
+    request_sha256: bytes,
+    status: int,
+    resource_id: UUID,
 ) -> bool:
     """Record what the key did, in the transaction that did it; whether it was free.
 

@@ -15,7 +15,7 @@ from common.config import settings
 from common.dal import deliveries as dal
 from common.dal import webhooks as webhooks_dal
 from common.db import Row
-from common.domain import events, render_urls
+from common.domain import events, render_views
 from common.webhooks import schedule, secrets, sender, signing
 from common.webhooks.sender import Outcome
 
@@ -33,7 +33,8 @@ def attempt(delivery_id: UUID) -> None:
     if row is None:
         return
     started_at = now()
-    body = json.dumps(render_urls.signed(row["payload"]), separators=(",", ":")).encode()
+    payload = row["payload"] | {"data": render_views.present(row["payload"]["data"])}
+    body = json.dumps(payload, separators=(",", ":")).encode()
     headers = _headers(row, body)
     outcome = sender.send(row["url"], body, headers, allow_local=settings().webhooks_allow_local)
     status, delay = _next(row, outcome)
@@ -116,7 +117,9 @@ def _settle(
         elif settled["status"] == "pending":
             conn.after_commit(lambda: events.enqueue(settled))
     if settled["status"] == "dead":
-        log.event("delivery_dead", deliveryId=row["id"], webhookId=row["webhook_id"], errorClass=outcome.error_class)
+        log.event(
+            "delivery_dead", deliveryId=row["id"], webhookId=row["webhook_id"], errorClass=outcome.error_class
+        )
     return settled
 
 

@@ -13,8 +13,8 @@ from common.schemas.base import rfc3339
 def publish(conn: Connection, account_id: UUID, event_type: str, data: dict[str, Any]) -> None:
     """Tell every webhook of the account that asked for `event_type`.
 
-    One delivery row each, in the caller's transaction; the tasks after the commit. `data` holds no URLs: they are
-    signed at sending.
+    One delivery row each, in the caller's transaction; the tasks after the commit. `data` holds no URLs: they
+    are signed at sending.
     """
     payload = {"type": event_type, "timestamp": rfc3339(now()), "data": data}
     for row in dal.publish(conn, account_id, event_type, payload):
@@ -23,4 +23,6 @@ def publish(conn: Connection, account_id: UUID, event_type: str, data: dict[str,
 
 def enqueue(row: Row) -> None:
     """Have a pending delivery attempted, not before its time if it has one."""
-    tasks.enqueue_delivery(row["id"], row["webhook_id"], row["attempts"], row["generation"], row.get("due_at"))
+    tasks.enqueue_delivery(
+        row["id"], row["webhook_id"], row["attempts"], row["generation"], row.get("due_at")
+    )

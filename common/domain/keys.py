@@ -30,7 +30,9 @@ def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
         hint=api_keys.hint(secret),
     )
     if row is None:
-        raise Invalid("A key cannot expire in the past.", errors=[{"field": "expiresAt", "message": "is past"}])
+        raise Invalid(
+            "A key cannot expire in the past.", errors=[{"field": "expiresAt", "message": "is past"}]
+        )
     return CreatedKey(key=secret, **row)
 
 
@@ -58,13 +60,24 @@ def revoke(conn: Connection, caller: Caller, key_id: UUID) -> None:
 def _key(rows: list[Row]) -> Key:
     """A key from the rows of its secrets, newest first."""
     newest = rows[0]
-    used = max((row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None)
+    used = max(
+        (row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None
+    )
     return Key(
         **{
             name: newest[name]
-            for name in ("id", "name", "hint", "scopes", "platforms", "created_at", "expires_at", "revoked_at")
+            for name in (
+                "id",
+                "name",
+                "hint",
+                "scopes",
+                "platforms",
+                "created_at",
+                "expires_at",
+                "revoked_at",
+            )
         },
-        last_used_at=used and used["last_used_at"],
-        last_used_platform=used and used["last_used_platform"],
+        last_used_at=used["last_used_at"] if used else None,
+        last_used_platform=used["last_used_platform"] if used else None,
         secrets=[Secret(**(row | {"created_at": row["secret_created_at"]})) for row in rows],
     )

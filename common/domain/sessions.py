@@ -26,8 +26,8 @@ from common.schemas.accounts import (
 )
 
 LIFETIME_S = 3600
-#: Sign-ins a minute: from one address, and for one account from one address. A stranger elsewhere spends another
-#: bucket, so nobody is locked out by others.
+#: Sign-ins a minute: from one address, and for one account from one address. A stranger elsewhere spends
+#: another bucket, so nobody is locked out by others.
 ADDRESS_RATE = 30
 ACCOUNT_RATE = 10
 

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
+Map = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 Bytes = npt.NDArray[np.uint8]
 Index = npt.NDArray[np.intp]
 
@@ -33,7 +34,7 @@ def guided_lines(guide: Array, a: Array, radius: int, eps: float) -> tuple[Array
     mean_g, mean_a = box(guide, radius), box(a, radius)
     covariance = box(guide * a, radius) - mean_g * mean_a
     slope = covariance / (box(guide * guide, radius) - mean_g * mean_g + np.float32(eps))
-    return box(slope.astype(np.float32), radius), box(mean_a - slope * mean_g, radius)
+    return box(slope.astype(np.float32), radius), box((mean_a - slope * mean_g).astype(np.float32), radius)
 
 
 def guided(guide: Array, a: Array, radius: int, eps: float) -> Array:
@@ -61,11 +62,11 @@ def between(at: Index, size: int, full: int) -> tuple[Index, Index, Array]:
     return low, np.minimum(low + 1, size - 1), (x - low).astype(np.float32)
 
 
-def sample(a: Array, rows: Index, cols: Index, shape: tuple[int, int]) -> Array:
+def sample(a: Map, rows: Index, cols: Index, shape: tuple[int, int]) -> Array:
     """(h, w) `a` enlarged bilinearly to `shape`, at these rows and columns only."""
     y0, y1, fy = between(rows, a.shape[0], shape[0])
     x0, x1, fx = between(cols, a.shape[1], shape[1])
-    top = a[y0]
+    top = a[y0].astype(np.float32)
     lines = top + (a[y1] - top) * fy[:, None]
     left = np.take(lines, x0, axis=1)
     return np.asarray(left + (np.take(lines, x1, axis=1) - left) * fx, np.float32)

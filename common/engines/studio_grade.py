@@ -13,7 +13,6 @@ from common.engines.studio_filters import (
     Array,
     Bytes,
     Index,
-    between,
     blur,
     dither_noise,
     guided_lines,
@@ -24,7 +23,6 @@ from common.engines.studio_filters import (
 from common.engines.studio_input import Source
 from common.engines.studio_light import Light
 from common.engines.studio_look import Look
-from common.engines.studio_scene import unpack
 from common.engines.studio_sky import Sky, sky_for
 
 _STRIP = 128
@@ -85,8 +83,8 @@ class _Shader:
 
     def _lit(self, colour: Array, light: Light, rows: Index, cols: Index) -> Array:
         look = self.look
-        facing, up = self._turned(light, rows, cols)
-        shadow, openness = (sample(a, rows, cols, self.shape) for a in (light.shadow, light.open))
+        maps = (light.facing, light.up, light.shadow, light.open)
+        facing, up, shadow, openness = (sample(a, rows, cols, self.shape) for a in maps)
         sun, sky = np.asarray(look.sun, np.float32), np.asarray(look.sky, np.float32)
         tint = np.asarray(look.tint, np.float32)
         # Light from below is what the sunlit ground sends back, warmer and weaker than the sky.
@@ -100,30 +98,11 @@ class _Shader:
         veil = 1 - np.exp(-0.22 * look.haze * np.maximum(distance - 0.5, 0))
         return np.asarray(lit + veil[..., None] * (0.5 * sky + 0.04 * sun - lit), np.float32)
 
-    def _turned(self, light: Light, rows: Index, cols: Index) -> tuple[Array, Array]:
-        """The sun's cosine and the upward component, from the full-size normals where there are any."""
-        normal = self.source.normal
-        if normal is None or light.sun_in_pass is None or light.up_in_pass is None:
-            return sample(light.facing, rows, cols, self.shape), sample(light.up, rows, cols, self.shape)
-        n = self._normals(normal, rows, cols)
-        return np.maximum(n @ light.sun_in_pass, 0), n @ light.up_in_pass
-
-    def _normals(self, normal: Bytes, rows: Index, cols: Index) -> Array:
-        height, width = normal.shape[:2]
-        if (height, width) == self.shape:
-            return unpack(normal[rows][:, cols])
-        y0, y1, fy = between(rows, height, self.shape[0])
-        x0, x1, fx = between(cols, width, self.shape[1])
-        fx, fy = fx[None, :, None], fy[:, None, None]
-        top = unpack(normal[y0][:, x0]) * (1 - fx) + unpack(normal[y0][:, x1]) * fx
-        low = unpack(normal[y1][:, x0]) * (1 - fx) + unpack(normal[y1][:, x1]) * fx
-        return np.asarray(top * (1 - fy) + low * fy, np.float32)
-
 
 def _balance(look: Look) -> Array:
     """White balance of a picture that is not relit: the light's colour at half strength, luminance kept."""
     mixed = (0.55 * np.asarray(look.sun) + 0.9 * np.asarray(look.sky)) ** 0.6 * np.asarray(look.tint)
-    return (mixed / float(mixed @ LUMA)).astype(np.float32)
+    return np.asarray(mixed / float(mixed @ LUMA), np.float32)
 
 
 def _plan(shader: _Shader, seed: int) -> _Plan:
@@ -142,7 +121,7 @@ def _plan(shader: _Shader, seed: int) -> _Plan:
     if behind is not None:
         sky = sky_for(look, shader.source.background, seed)
         bright = bright + (sky.at(rows, cols, shader.shape) - bright) * behind[..., None]
-    over = np.minimum(np.maximum(bright - 0.75, 0), 2.0)
+    over = np.minimum(np.maximum(bright - 0.9, 0), 2.0)
     glow = np.stack([blur(over[..., i], max(1, _PREVIEW // 40)) for i in range(3)], axis=-1)
     return _Plan(exposure, slope, offset, glow, sky, dither_noise(_NOISE, _NOISE, seed), _curve())
 
@@ -154,7 +133,7 @@ def _exposure(luminance: Array, look: Look) -> float:
     mean = float(np.exp2(np.mean(np.log2(luminance + 1e-3))))
     bright = float(np.quantile(luminance, 0.97))
     gain = (look.key / mean) ** 0.85 * (look.key / 0.18) ** 0.15
-    return float(np.clip(min(gain, 4.8 * look.key**0.8 / max(bright, 1e-3)), 0.1, 8.0))
+    return float(np.clip(min(gain, 4.3 * look.key**0.8 / max(bright, 1e-3)), 0.1, 8.0))
 
 
 def _finished(shader: _Shader, plan: _Plan, rows: Index, cols: Index) -> Bytes:

@@ -58,9 +58,8 @@ def read(job: Job, scale: float, *, keep_background: bool) -> Source:
     if mask is None and not keep_background:
         mask = flat_background(np.asarray(rgb))
     sized = rgb if size == rgb.size else rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    # A normal pass has hard edges: without this the light has stairs where the snapshot has none.
-    smooth = None if normal is None else np.asarray(normal.filter(ImageFilter.GaussianBlur(0.7)))
-    return Source(np.asarray(sized), None if mask is None else _soft(mask, size), depth, smooth)
+    background = None if mask is None else _soft(mask, size)
+    return Source(np.asarray(sized), background, depth, None if normal is None else np.asarray(normal))
 
 
 def _open(data: bytes, what: str) -> Image.Image:

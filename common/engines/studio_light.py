@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from common.engines.studio_filters import Array, Index, box, guided
+from common.engines.studio_filters import Array, Bytes, Index, Map, box, guided
 from common.engines.studio_look import Look
-from common.engines.studio_scene import FAR, Scene, positions
+from common.engines.studio_scene import FAR, Scene, positions, unpack
 
 _TURNS = (25, 45, 65, 85, 105)  # degrees the sun may stand aside of the camera's back
 _STEPS = 56
@@ -19,30 +19,29 @@ _EYE = 0.02  # nothing nearer than this is looked at, in medians
 _GRAZING = 0.01  # a smaller cosine is not lit at all
 _CORNERS = 16
 _CORNER_REACH = 0.09  # of ambient occlusion, in median depths
+_STRIP = 128
 _SCOUT = 14_000  # pixels looked at to choose the sun
 
 
 @dataclass(frozen=True)
 class Light:
-    """Maps of the same (h, w): `facing` = sun's cosine (0..1), `up` = -1..1, `shadow` and `open` 0..1.
+    """Maps to enlarge to the picture: `facing` = the sun's cosine (0..1), `up` = -1..1, the rest 0..1.
 
-    `haze` is depth in medians, 0 without depth. `sun_in_pass` and `up_in_pass` are directions to use with
-    the full-size normal pass, None when there is none to use.
+    Those two have the normal pass's size when there is one. `distance` is in medians, 0 without depth.
     """
 
-    facing: Array
-    up: Array
+    facing: Map
+    up: Map
     shadow: Array
     open: Array
     distance: Array
-    sun_in_pass: Array | None
-    up_in_pass: Array | None
 
 
-def light(scene: Scene, look: Look, seed: int) -> Light:
+def light(scene: Scene, look: Look, normal: Bytes | None, seed: int) -> Light:
     """The scene under the look's sun; the seed chooses the side when both are as good."""
     sun = _choose_sun(scene, look, seed)
-    facing = np.maximum(scene.normals @ sun, 0)
+    facing: Map = np.maximum(scene.normals @ sun, 0)
+    up: Map = np.asarray(scene.normals @ scene.up, np.float32)
     ones = np.ones(scene.shape, np.float32)
     shadow, openness, distance = ones, ones, np.zeros_like(ones)
     if scene.depth is not None:
@@ -51,12 +50,27 @@ def light(scene: Scene, look: Look, seed: int) -> Light:
         shadow = np.clip(guided(near, hard, 2 if look.softness <= 1 else 5, 2e-4), 0, 1)
         openness = np.clip(guided(near, _openness(scene), 3, 2e-4), 0, 1)
         distance = np.where(scene.depth < FAR, scene.depth, 0).astype(np.float32)
-    back = scene.pass_to_view
-    return Light(
-        facing.astype(np.float32), (scene.normals @ scene.up).astype(np.float32), shadow, openness, distance,
-        None if back is None else (sun @ back).astype(np.float32),
-        None if back is None else (scene.up @ back).astype(np.float32),
-    )  # fmt: skip
+    if normal is not None and scene.pass_to_view is not None:
+        facing, up = _turned_to(normal, sun @ scene.pass_to_view, scene.up @ scene.pass_to_view)
+    return Light(facing, up, shadow, openness, distance)
+
+
+def _turned_to(normal: Bytes, sun: Array, up: Array) -> tuple[Map, Map]:
+    """The cosines to `sun` (0..1) and `up` of each stored normal, smoothed by a pixel.
+
+    A normal pass has hard edges: unsmoothed, the light has stairs where the snapshot has none.
+    """
+    height, width = normal.shape[:2]
+    maps = np.empty((2, height, width), np.float16)
+    for top in range(0, height, _STRIP):
+        bottom = min(top + _STRIP, height)
+        rows = np.clip(np.arange(top - 1, bottom + 1), 0, height - 1)
+        n = unpack(normal[rows])
+        for out, cosine in zip(maps, (np.maximum(n @ sun, 0), n @ up), strict=True):
+            lines = cosine[:-2] + 2 * cosine[1:-1] + cosine[2:]
+            wide = np.pad(lines, ((0, 0), (1, 1)), mode="edge")
+            out[top:bottom] = (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 16
+    return maps[0], maps[1]
 
 
 def sun_directions(scene: Scene, elevation: float) -> list[Array]:

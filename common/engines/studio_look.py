@@ -21,7 +21,7 @@ class Look:
     elevation: float
     key: float
     haze: float = 0.10
-    glow: float = 0.18
+    glow: float = 0.12
     vignette: float = 0.10
     contrast: float = 1.0
     saturation: float = 1.08
@@ -95,15 +95,12 @@ _TIME_WORDS = {
 }
 _OVERCAST = "overcast cloudy rain rainy grey.sky gray.sky diffuse snow snowy winter"
 _FOG = "fog foggy mist misty haze hazy"
-_INDOORS = (
-    "interior indoor indoors inside room kitchen bedroom bathroom living.room hallway corridor lobby office studio"
-    " ceiling loft apartment"
-)
+_INDOORS = "interior indoor indoors inside room kitchen bedroom bathroom living.room hallway corridor ceiling"
 _MOODS: dict[str, dict[str, float | Colour]] = {
     "warm cosy cozy candlelight": {"tint": (1.07, 1.0, 0.86)},
     "cool cold icy": {"tint": (0.92, 1.0, 1.12)},
     "dramatic cinematic moody": {"contrast": 1.18, "vignette": 0.26, "detail": 1.4},
-    "minimal minimalist scandinavian clean bright airy": {"key": 0.25, "saturation": 0.95, "contrast": 0.95},
+    "minimal minimalist scandinavian clean bright airy": {"key": 0.225, "saturation": 0.95, "contrast": 0.95},
     "vivid vibrant colourful colorful": {"saturation": 1.35},
     "vintage retro film muted": {"saturation": 0.78, "tint": (1.06, 1.0, 0.9)},
     "monochrome grayscale greyscale black.and.white": {"saturation": 0.0, "contrast": 1.1},

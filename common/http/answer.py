@@ -23,7 +23,12 @@ def of_model(model: Model | None, status: int, headers: Mapping[str, str]) -> "R
     own = {**headers, **model.headers()}
     if model.no_store:
         own["Cache-Control"] = "no-store"
-    return Response(model.model_dump_json(by_alias=True), model.status_code() or status, own, content_type="application/json")
+    return Response(
+        model.model_dump_json(by_alias=True),
+        model.status_code() or status,
+        own,
+        content_type="application/json",
+    )
 
 
 def of_problem(problem: Problem, request_id: str, headers: Mapping[str, str]) -> "Response":

@@ -2,7 +2,8 @@
 
 import re
 import uuid
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 from common import platforms
 from common.auth.caller import Call
@@ -17,15 +18,17 @@ _SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 def read(request: "Request") -> Call:
     """The facts of `request`; never fails."""
+    # Werkzeug's headers are a mapping in all but name, and know no case.
+    headers = cast("Mapping[str, str]", request.headers)
     return Call(
         request_id=_request_id(request.headers.get("X-Request-Id", "")),
         method=request.method,
         path=request.path,
-        headers=request.headers,
+        headers=headers,
         cookies=request.cookies,
         address=client_address(request.headers.get("X-Forwarded-For", ""), request.remote_addr or ""),
         user_agent=_plain(request.headers.get("User-Agent", ""))[:500],
-        platform=platforms.detect(request.headers),
+        platform=platforms.detect(headers),
     )
 
 

@@ -43,7 +43,7 @@ class SignedIn(Response):
     no_store: ClassVar[bool] = True
 
     access_token: Annotated[str, Field(repr=False)]
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - no secret
     expires_in: int
     refresh_token: Annotated[str, Field(repr=False)]
     user: User

@@ -36,7 +36,9 @@ class Request(BaseModel):
 class Response(BaseModel):
     """What a caller gets."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, from_attributes=True)
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, from_attributes=True
+    )
 
     #: Whether a secret is shown: such an answer is never stored.
     no_store: ClassVar[bool] = False
@@ -69,4 +71,3 @@ class Page(Response, Generic[Item]):
 
     items: list[Item]
     next_cursor: str | None
-

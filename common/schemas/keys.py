@@ -18,7 +18,7 @@ class CreateKey(Request):
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
     expires_at: AwareDatetime | None = None
-    platforms: Annotated[list[Platform], Field(max_length=6)] = []
+    platforms: Annotated[list[Platform], Field(max_length=6, default_factory=list)]
 
 
 class CreatedKey(Response):

@@ -1,8 +1,8 @@
 """POST /api/plugins/auth/signin: sign in."""
 
+from common.auth.caller import Call
 from common.db import Connection
 from common.domain import sessions
-from common.auth.caller import Call
 from common.http.endpoint import endpoint
 from common.routing import PUBLIC, Route
 from common.schemas.accounts import CookieSession, SignedIn, SignIn

@@ -1,7 +1,7 @@
 """Whatever matches no other route: 404, or 405 for a known path."""
 
-from common.domain import fallback
 from common.auth.caller import Call
+from common.domain import fallback
 from common.http.endpoint import endpoint
 from common.routing import PUBLIC, Route
 

@@ -1,7 +1,7 @@
 """GET /api/plugins/health: whether the service works, and what it sees of the plugin that asks."""
 
-from common.domain import health
 from common.auth.caller import Call
+from common.domain import health
 from common.http.endpoint import endpoint
 from common.routing import PUBLIC, Route
 from common.schemas.health import Health

@@ -85,8 +85,8 @@ CREATE INDEX plugin_api_key_secrets_of_key ON plugin_api_key_secrets (key_id, id
 """
 
 LIMITS = """
--- GCRA: a theoretical arrival time for each bucket, the user's first, then one a platform. Nothing of value is
--- lost when an UNLOGGED table empties. No index on the times: HOT updates need that.
+-- GCRA: a theoretical arrival time for each bucket, the user's first, then one a platform. Nothing of
+-- value is lost when an UNLOGGED table empties. No index on the times: HOT updates need that.
 CREATE UNLOGGED TABLE rate_limits (
     account_id uuid PRIMARY KEY,
     arrivals timestamptz[] NOT NULL
@@ -206,12 +206,16 @@ CREATE TABLE renders (
     created_at timestamptz NOT NULL DEFAULT now(),
     started_at timestamptz,
     completed_at timestamptz,
-    CONSTRAINT renders_project_id_fkey FOREIGN KEY (account_id, project_id) REFERENCES projects (account_id, id),
+    CONSTRAINT renders_project_id_fkey
+        FOREIGN KEY (account_id, project_id) REFERENCES projects (account_id, id),
     CONSTRAINT renders_upload_id_fkey FOREIGN KEY (account_id, upload_id) REFERENCES uploads (account_id, id),
-    CONSTRAINT renders_depth_fkey FOREIGN KEY (account_id, depth_upload_id) REFERENCES uploads (account_id, id),
-    CONSTRAINT renders_normal_fkey FOREIGN KEY (account_id, normal_upload_id) REFERENCES uploads (account_id, id),
+    CONSTRAINT renders_depth_fkey
+        FOREIGN KEY (account_id, depth_upload_id) REFERENCES uploads (account_id, id),
+    CONSTRAINT renders_normal_fkey
+        FOREIGN KEY (account_id, normal_upload_id) REFERENCES uploads (account_id, id),
     CONSTRAINT renders_hold_ends_with_render
-        CHECK ((hold = 'held') = (status IN ('queued', 'processing')) AND (hold = 'captured') = (status = 'succeeded'))
+        CHECK ((hold = 'held') = (status IN ('queued', 'processing'))
+               AND (hold = 'captured') = (status = 'succeeded'))
 ) WITH (fillfactor = 80);
 CREATE INDEX renders_of_account ON renders (account_id, id);
 CREATE INDEX renders_of_project ON renders (project_id, id) WHERE project_id IS NOT NULL;
@@ -304,8 +308,8 @@ REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM app
 
 TABLES = (
     "webhook_attempts, webhook_deliveries, plugin_webhooks, renders, uploads, projects, credit_entries,"
-    " credit_accounts, idempotency_keys, attempt_limits, rate_limits, plugin_api_key_secrets, plugin_api_keys,"
-    " refresh_tokens, sessions, accounts"
+    " credit_accounts, idempotency_keys, attempt_limits, rate_limits, plugin_api_key_secrets,"
+    " plugin_api_keys, refresh_tokens, sessions, accounts"
 )
 
 

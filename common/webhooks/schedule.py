@@ -1,0 +1,43 @@
+"""When a failed delivery is tried again: exponentially later, over about three days, with jitter."""
+
+import random
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_MINUTE, _HOUR = 60.0, 3600.0
+DEFAULT_DELAYS = (
+    *(5.0, 30.0, 2 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, 2 * _HOUR),
+    *(5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
+)
+JITTER = 0.2
+
+
+def next_delay(
+    done: int, retry_after: float | None, delays: Sequence[float] = DEFAULT_DELAYS, jitter: float | None = None
+) -> float | None:
+    """Seconds until the next attempt after `done` scheduled ones; None when there is no further one.
+
+    A receiver's `retry_after` is a floor, within what is left of the window. `jitter` (-1 to 1) is drawn when it is
+    not given.
+    """
+    if done > len(delays):
+        return None
+    drawn = random.uniform(-1, 1) if jitter is None else jitter  # noqa: S311 - spreads load, guards nothing
+    delay = delays[done - 1] * (1 + JITTER * drawn)
+    return max(delay, min(retry_after or 0.0, sum(delays[done - 1 :])))
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """`Retry-After` in seconds (RFC 9110, 10.2.3): a number or a date; None for anything else."""
+    text = (value or "").strip()
+    if re.fullmatch(r"[0-9]{1,10}", text):
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
