@@ -1,0 +1,75 @@
+"""The resumable upload protocol: https://cloud.google.com/storage/docs/performing-resumable-uploads."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tools.local.storage.errors import StorageError
+from tools.local.storage.store import QUANTUM, Object, Session, Store
+
+_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<total>\d+|\*)")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What a PUT says of its bytes. `end` is one past the last; `start` is None for a question of the status."""
+
+    start: int | None
+    end: int
+    total: int | None
+
+
+def parse(content_range: str, length: int) -> Chunk:
+    """The chunk of a `Content-Range`; without one the whole object comes at once."""
+    if not content_range:
+        return Chunk(0, length, length)
+    found = _RANGE.fullmatch(content_range)
+    if not found:
+        raise StorageError(400, "InvalidArgument", f"Malformed Content-Range {content_range!r}.")
+    total = None if found["total"] == "*" else int(found["total"])
+    if found["first"] is None:
+        return Chunk(None, 0, total)
+    start, end = int(found["first"]), int(found["last"]) + 1
+    if end - start != length or (total is not None and end > total):
+        raise StorageError(400, "InvalidArgument", "Content-Range does not fit the content.")
+    return Chunk(start, end, total)
+
+
+def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes]) -> Object | int:
+    """The finished object, or how many bytes are kept so far.
+
+    A chunk may overlap what is kept, but not leave a gap: then nothing of it is kept. What was cut short is kept
+    up to a multiple of 256 KiB.
+    """
+    if session.done is not None:
+        return store.find(session.name)
+    total = chunk.total if chunk.total is not None else session.total
+    if session.total is not None and chunk.total not in (None, session.total):
+        raise StorageError(400, "InvalidArgument", "The total size differs from the one declared.")
+    kept = store.kept(session)
+    if chunk.start is not None and chunk.start <= kept:
+        kept = _append(store, session, chunk, kept, body, final=chunk.end == total)
+    if total is None or kept < total:
+        return kept
+    return store.finish(session)
+
+
+def _append(
+    store: Store, session: Session, chunk: Chunk, kept: int, body: Iterator[bytes], *, final: bool
+) -> int:
+    part = store.part(session)
+    skip, size = kept - (chunk.start or 0), kept
+    with part.open("r+b" if part.exists() else "w+b") as file:
+        file.truncate(kept)
+        file.seek(kept)
+        try:
+            for data in body:
+                new = data[skip:]
+                skip = max(0, skip - len(data))
+                file.write(new)
+                size += len(new)
+        finally:
+            whole = final and size >= chunk.end
+            size = size if whole else size - size % QUANTUM
+            file.truncate(size)
+    return size
