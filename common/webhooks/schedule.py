@@ -15,7 +15,10 @@ JITTER = 0.2
 
 
 def next_delay(
-    done: int, retry_after: float | None, delays: Sequence[float] = DEFAULT_DELAYS, jitter: float | None = None
+    done: int,
+    retry_after: float | None,
+    delays: Sequence[float] = DEFAULT_DELAYS,
+    jitter: float | None = None,
 ) -> float | None:
     """Seconds until the next attempt after `done` scheduled ones; None when there is no further one.
 

@@ -145,7 +145,12 @@ def _attempt(
 
 
 def _vetted(
-    outcome: Outcome, host: str, port: int, deadline: _Deadline, allow_local: bool, resolver: Resolver  # noqa: FBT001
+    outcome: Outcome,
+    host: str,
+    port: int,
+    deadline: _Deadline,
+    allow_local: bool,
+    resolver: Resolver,  # noqa: FBT001
 ) -> list[str]:
     """The addresses of `host`, every one of them allowed."""
     started = time.monotonic()

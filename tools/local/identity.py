@@ -47,7 +47,11 @@ class Issuer:
 
         try:
             claims: dict[str, Any] = jwt.decode(
-                token, self._public, algorithms=[ALGORITHM], audience=audience, issuer=ISSUER  # type: ignore[arg-type]
+                token,
+                self._public,
+                algorithms=[ALGORITHM],
+                audience=audience,
+                issuer=ISSUER,  # type: ignore[arg-type]
             )
         except jwt.PyJWTError as error:
             raise InvalidToken(str(error)) from None

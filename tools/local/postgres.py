@@ -137,7 +137,11 @@ class Postgres:
 
     def _ready(self) -> bool:
         lines = [line.strip() for line in self._status()]
-        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
+        return (
+            len(lines) > _STATUS_LINE
+            and lines[_STATUS_LINE] == "ready"
+            and lines[_PORT_LINE] == str(self._port)
+        )
 
     def _end_leftover(self) -> None:
         """Our lock is free, so a server on this folder is one whose supervisor was killed too: end it."""
@@ -145,7 +149,9 @@ class Postgres:
         if not lines:
             return
         pid = int(lines[0])
-        args = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        args = subprocess.run(
+            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
         if str(self._data) not in args.stdout:
             return
         os.kill(pid, signal.SIGINT)

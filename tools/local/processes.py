@@ -25,7 +25,9 @@ class StartError(RuntimeError):
 class Child:
     """One `python -m module` of the stack; its output goes to a log file."""
 
-    def __init__(self, name: str, module: str, args: list[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, module: str, args: list[str], log: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         """Start it."""
         self.name = name
         self._log = log

@@ -84,7 +84,9 @@ class Stack:
         gateway = self._gateway(config, postgres)
         for child, name in ((storage, "storage"), (tasks, "tasks"), (gateway, "gateway")):
             child.wait_until(_listening(ports[name]))
-        self._child("scheduler", "tools.local.scheduler", ["--port", str(ports["gateway"]), *self._issuer_flags()])
+        self._child(
+            "scheduler", "tools.local.scheduler", ["--port", str(ports["gateway"]), *self._issuer_flags()]
+        )
         running = Running(
             base_url=f"http://127.0.0.1:{ports['gateway']}",
             **account,
@@ -129,7 +131,14 @@ class Stack:
         }
 
     def _storage(self, ports: dict[str, int]) -> Child:
-        flags = ["--host", "127.0.0.1", "--port", str(ports["storage"]), "--data", str(self._data / "storage")]
+        flags = [
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(ports["storage"]),
+            "--data",
+            str(self._data / "storage"),
+        ]
         signer = f"{SIGNER}={self._data / 'storage-key.pub'}"
         return self._child("storage", "tools.local.storage", [*flags, "--bucket", BUCKET, "--signer", signer])
 
@@ -250,7 +259,9 @@ def _require_free(name: str, port: int) -> None:
         try:
             trial.bind(("127.0.0.1", port))
         except OSError:
-            raise StartError(f"port {port}, the {name}'s, is taken; choose another with PORT= or DATA=") from None
+            raise StartError(
+                f"port {port}, the {name}'s, is taken; choose another with PORT= or DATA="
+            ) from None
 
 
 def _listening(port: int) -> Callable[[], bool]:

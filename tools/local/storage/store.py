@@ -156,7 +156,15 @@ class Store:
             row = self._db.execute("SELECT generation FROM objects WHERE name = ?", (name,)).fetchone()
             _check_generation(row[0] if row else 0, generation_match)
             found = Session(
-                secrets.token_urlsafe(48), name, content_type, generation_match, total, time.time(), signed, None, False
+                secrets.token_urlsafe(48),
+                name,
+                content_type,
+                generation_match,
+                total,
+                time.time(),
+                signed,
+                None,
+                False,
             )
             self._db.execute(
                 "INSERT INTO sessions (id, name, content_type, generation_match, total, created, signed)"
@@ -219,7 +227,9 @@ def read(path: Path, start: int, length: int) -> Iterator[bytes]:
 def _check_generation(present: int, wanted: int | None) -> None:
     """`wanted` 0 means that there must be no object."""
     if wanted is not None and wanted != present:
-        raise StorageError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
+        raise StorageError(
+            412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold."
+        )
 
 
 def as_json(value: dict[str, Any]) -> bytes:

@@ -42,7 +42,10 @@ class Api:
         try:
             raw = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             query = {name: values[-1] for name, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
-            status, body = 200, self._answer(environ["REQUEST_METHOD"], unquote(environ["PATH_INFO"]), query, raw)
+            status, body = (
+                200,
+                self._answer(environ["REQUEST_METHOD"], unquote(environ["PATH_INFO"]), query, raw),
+            )
         except ApiError as error:
             status, body = error.code, error.body()
         data = json.dumps(body).encode()
@@ -64,7 +67,11 @@ class Api:
         if not found["tasks"]:
             return self._queue(method, name, found["queue_verb"], body)
         if not found["task"]:
-            return self._create(name, body.get("task", {}), len(raw)) if method == "POST" else self._list(name, query)
+            return (
+                self._create(name, body.get("task", {}), len(raw))
+                if method == "POST"
+                else self._list(name, query)
+            )
         return self._task(method, f"{name}/tasks/{found['task']}", found["task_verb"], query)
 
     def _queues(self, method: str, parent: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -131,7 +138,9 @@ class Api:
     def _existing(self, name: str) -> Task:
         task = self._store.find(name)
         if task is None:
-            raise ApiError(404, "NOT_FOUND", "The task no longer exists, though a task with this name existed.")
+            raise ApiError(
+                404, "NOT_FOUND", "The task no longer exists, though a task with this name existed."
+            )
         return task
 
 

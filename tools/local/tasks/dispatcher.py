@@ -124,9 +124,15 @@ class Dispatcher:
             conn.close()
         after = response.headers.get("Retry-After", "")
         ok = 200 <= response.status < 300  # noqa: PLR2004
-        return response.status, float(after) if after.isdigit() else 0.0, "" if ok else f"HTTP {response.status}"
+        return (
+            response.status,
+            float(after) if after.isdigit() else 0.0,
+            "" if ok else f"HTTP {response.status}",
+        )
 
-    def _headers(self, task: Task, request: dict[str, Any], url: str, oidc: dict[str, Any] | None) -> dict[str, str]:
+    def _headers(
+        self, task: Task, request: dict[str, Any], url: str, oidc: dict[str, Any] | None
+    ) -> dict[str, str]:
         headers = {
             **request.get("headers", {}),
             "User-Agent": "Google-Cloud-Tasks",

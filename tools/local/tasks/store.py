@@ -91,7 +91,9 @@ class Store:
 
     def due(self, queue: str, now: float, limit: int, busy: set[str]) -> list[Task]:
         """At most `limit` tasks whose time has come and that are not `busy`, the oldest first."""
-        found = self._tasks("WHERE queue = ? AND due <= ? ORDER BY due LIMIT ?", (queue, now, limit + len(busy)))
+        found = self._tasks(
+            "WHERE queue = ? AND due <= ? ORDER BY due LIMIT ?", (queue, now, limit + len(busy))
+        )
         return [task for task in found if task.name not in busy][:limit]
 
     def next_due(self, queue: str) -> float | None:
@@ -108,7 +110,8 @@ class Store:
         """Count an attempt before it is made; None when the task is gone."""
         with self._lock:
             self._db.execute(
-                "UPDATE tasks SET attempts = attempts + 1, first = coalesce(first, ?) WHERE name = ?", (now, name)
+                "UPDATE tasks SET attempts = attempts + 1, first = coalesce(first, ?) WHERE name = ?",
+                (now, name),
             )
         return self.find(name)
 
@@ -150,6 +153,8 @@ class Store:
         with self._lock:
             rows = self._db.execute(sql + where, params).fetchall()
         return [
-            Task(row[0], row[1], json.loads(row[2]), *row[3:8], json.loads(row[8]) if row[8] else None, row[9])
+            Task(
+                row[0], row[1], json.loads(row[2]), *row[3:8], json.loads(row[8]) if row[8] else None, row[9]
+            )
             for row in rows
         ]

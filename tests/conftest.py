@@ -1,0 +1,62 @@
+"""The parts that tests share: one running stack for the whole session."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+START_TIMEOUT_S = 60
+
+
+@dataclass
+class RunningStack:
+    base_url: str
+    email: str
+    password: str
+    api_key: str
+    data: Path
+    process: subprocess.Popen
+
+
+def start_stack(data: Path, **env: str) -> RunningStack:
+    """`make serve` on a free port, in a process of its own."""
+    (data / "stack.json").unlink(missing_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.serve", "--port", "0", "--data", str(data), "--not-durable"],
+        cwd=ROOT,
+        env=dict(os.environ) | env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    end = time.monotonic() + START_TIMEOUT_S
+    while not (data / "stack.json").exists():
+        if process.poll() is not None or time.monotonic() > end:
+            pytest.fail(f"the stack did not start: {process.stderr.read().decode()}")
+        time.sleep(0.05)
+    told = json.loads((data / "stack.json").read_text())
+    return RunningStack(told["baseUrl"], told["email"], told["password"], told["apiKey"], data, process)
+
+
+def stop_stack(stack: RunningStack) -> None:
+    stack.process.terminate()
+    stack.process.wait(30)
+    stack.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """A running stack whose limits are out of the tests' way."""
+    raised = {
+        "USER_RATE_PER_MINUTE": "100000",
+        "PLATFORM_RATE_PER_MINUTE": "100000",
+        "FAILURES_PER_MINUTE": "100000",
+    }
+    running = start_stack(tmp_path_factory.mktemp("stack"), **raised)
+    yield running
+    stop_stack(running)
