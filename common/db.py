@@ -129,14 +129,15 @@ class Connection:
         """The one place that turns a driver's error into ours."""
         from pg8000.exceptions import DatabaseError, InterfaceError
 
+        original = error  # the driver has no types: what is narrowed to its errors is Any
         if isinstance(error, DatabaseError) and error.args and isinstance(error.args[0], dict):
             fields: dict[str, str] = error.args[0]
             if known := CONSTRAINTS.get(fields.get("n", "")):
                 return known()
             if fields.get("C") not in _STALE:
-                return error
+                return original
         elif not isinstance(error, OSError | InterfaceError):
-            return error
+            return original
         self.usable = False
         return ConnectionLost(repr(error))
 

@@ -23,9 +23,7 @@ ALIASES = {
 }
 MAX_HEADER = 500
 _HEADER = re.compile(r"\s*([A-Za-z][A-Za-z0-9 ._-]{0,40}?)\s*(?:/\s*(\S{1,40}))?\s*")
-_AGENT = re.compile(
-    r"(?:^|[\s(;])Renderiq-Plugin[/-]([A-Za-z][A-Za-z0-9_]{0,40})(?:/(\S{1,40}))?", re.IGNORECASE
-)
+_AGENT = re.compile(r"(?:^|[\s(;])Renderiq-Plugin[/-]([A-Za-z][A-Za-z0-9_]{0,40})(?:/(\S{1,40}))?", re.IGNORECASE)
 _VERSION = re.compile(r"v?(\d{1,9}(?:\.\d{1,9}){0,3}(?:[-+.][0-9A-Za-z.+-]{1,24})?)")
 
 

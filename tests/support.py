@@ -37,9 +37,7 @@ def request(
     if raw is not None:
         sent.setdefault("Content-Type", "application/json")
     try:
-        conn.request(
-            method, path if path.startswith(("/api", "/.", "/internal")) else "/api/plugins" + path, raw, sent
-        )
+        conn.request(method, path if path.startswith(("/api", "/.", "/internal")) else "/api/plugins" + path, raw, sent)
         response = conn.getresponse()
         return Answer(response.status, response.headers, response.read())
     finally:

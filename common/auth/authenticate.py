@@ -73,9 +73,7 @@ def authenticate(
     if outdated:
         raise outdated
     if credential.cookie_sha256 and route.method not in _SAFE_METHODS and "X-Requested-With" not in headers:
-        raise Forbidden(
-            "A request with the session cookie needs X-Requested-With.", code="csrf_header_required"
-        )
+        raise Forbidden("A request with the session cookie needs X-Requested-With.", code="csrf_header_required")
     buckets = [
         Bucket("user", config.user_rate, row["user_full_s"]),
         Bucket("platform", config.platform_rate, row["platform_full_s"]),
@@ -109,11 +107,7 @@ def read(headers: Mapping[str, str], cookies: Mapping[str, str]) -> Credential:
 def update_required(platform: Detected, config: Settings) -> UpdateRequired | None:
     """What to say to a plugin older than the platform's minimum version."""
     minimum = config.minimum_versions.get(platform.name)
-    if (
-        not minimum
-        or not platform.plugin_version
-        or not platforms.below_minimum(platform.plugin_version, minimum)
-    ):
+    if not minimum or not platform.plugin_version or not platforms.below_minimum(platform.plugin_version, minimum):
         return None
     return UpdateRequired(
         f"This plugin is at {platform.plugin_version}; {minimum} or newer is needed.",
@@ -146,9 +140,7 @@ def _token(token: str) -> Credential:
     return Credential(session_id=claims.session_id, session_account_id=claims.account_id)
 
 
-def _identify(
-    route: Route, credential: Credential, platform: str, config: Settings, *, spend: bool
-) -> db.Row | None:
+def _identify(route: Route, credential: Credential, platform: str, config: Settings, *, spend: bool) -> db.Row | None:
     row: db.Row | None = db.pool().run_first(
         lambda conn: callers.identify(
             conn,

@@ -27,9 +27,7 @@ def check(authorization: str | None, audience: str, email: str, now: datetime) -
     if parts[2] != STRIPPED_SIGNATURE:
         raise TaskIdentityError("nobody has verified this token")
     try:
-        claims = json.loads(
-            base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True)
-        )
+        claims = json.loads(base64.b64decode(parts[1] + "=" * (-len(parts[1]) % 4), altchars=b"-_", validate=True))
         expires = float(claims["exp"])
         told = (claims["email"], claims["email_verified"], claims["aud"])
     except (ValueError, KeyError, TypeError, binascii.Error) as error:

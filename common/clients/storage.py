@@ -193,9 +193,7 @@ def _bucket() -> Any:
     config = settings()
     if config.storage_endpoint:
         anybody = AnonymousCredentials()  # type: ignore[no-untyped-call]
-        client = Client(
-            "local", credentials=anybody, client_options={"api_endpoint": config.storage_endpoint}
-        )
+        client = Client("local", credentials=anybody, client_options={"api_endpoint": config.storage_endpoint})
     else:
         client = Client(project=config.project or None)
     return client.bucket(config.require("bucket"))

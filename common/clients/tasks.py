@@ -70,7 +70,5 @@ def _client() -> Any:
     from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksRestTransport
 
     return CloudTasksClient(
-        transport=CloudTasksRestTransport(
-            host=endpoint, url_scheme="http", credentials=AnonymousCredentials()
-        )
+        transport=CloudTasksRestTransport(host=endpoint, url_scheme="http", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call]
     )

@@ -36,9 +36,7 @@ def publish(conn: Connection, account_id: UUID, event_type: str, payload: dict[s
     )
 
 
-def claim(
-    conn: Connection, delivery_id: UUID, *, lease_s: int, in_flight: int, in_flight_failing: int
-) -> Row | None:
+def claim(conn: Connection, delivery_id: UUID, *, lease_s: int, in_flight: int, in_flight_failing: int) -> Row | None:
     """Take a delivery for one attempt, with its webhook; None when nothing is left to do.
 
     `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has enough

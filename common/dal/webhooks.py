@@ -34,9 +34,7 @@ def list_page(conn: Connection, account_id: UUID, before: UUID | None, limit: in
     return _list(conn, account_id, None, before, limit)
 
 
-def _list(
-    conn: Connection, account_id: UUID, webhook_id: UUID | None, before: UUID | None, limit: int
-) -> list[Row]:
+def _list(conn: Connection, account_id: UUID, webhook_id: UUID | None, before: UUID | None, limit: int) -> list[Row]:
     return conn.rows(
         """
         SELECT w.id, w.url, w.events, w.description, w.status, w.disabled_at, w.disabled_reason, w.created_at,

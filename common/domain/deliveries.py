@@ -56,9 +56,7 @@ def attempt(delivery_id: UUID) -> None:
 def _claim(delivery_id: UUID) -> Row | None:
     """The delivery, claimed; None when there is nothing to do now. What is taken or crowded comes back later."""
     with db.transaction() as conn:
-        row = dal.claim(
-            conn, delivery_id, lease_s=LEASE_S, in_flight=IN_FLIGHT, in_flight_failing=IN_FLIGHT_FAILING
-        )
+        row = dal.claim(conn, delivery_id, lease_s=LEASE_S, in_flight=IN_FLIGHT, in_flight_failing=IN_FLIGHT_FAILING)
         if row is None or row["claimed"]:
             return row
         if row["lease_until"]:
@@ -93,9 +91,7 @@ def _next(row: Row, outcome: Outcome) -> tuple[str, float | None]:
     return ("dead", None) if delay is None else ("pending", delay)
 
 
-def _settle(
-    row: Row, outcome: Outcome, status: str, delay: float | None, record: dict[str, Any]
-) -> Row | None:
+def _settle(row: Row, outcome: Outcome, status: str, delay: float | None, record: dict[str, Any]) -> Row | None:
     """Record the attempt and what follows from it, in one transaction."""
     due_at = None if delay is None else now() + timedelta(seconds=delay)
     with db.transaction() as conn:
@@ -117,9 +113,7 @@ def _settle(
         elif settled["status"] == "pending":
             conn.after_commit(lambda: events.enqueue(settled))
     if settled["status"] == "dead":
-        log.event(
-            "delivery_dead", deliveryId=row["id"], webhookId=row["webhook_id"], errorClass=outcome.error_class
-        )
+        log.event("delivery_dead", deliveryId=row["id"], webhookId=row["webhook_id"], errorClass=outcome.error_class)
     return settled
 
 

@@ -23,6 +23,4 @@ def publish(conn: Connection, account_id: UUID, event_type: str, data: dict[str,
 
 def enqueue(row: Row) -> None:
     """Have a pending delivery attempted, not before its time if it has one."""
-    tasks.enqueue_delivery(
-        row["id"], row["webhook_id"], row["attempts"], row["generation"], row.get("due_at")
-    )
+    tasks.enqueue_delivery(row["id"], row["webhook_id"], row["attempts"], row["generation"], row.get("due_at"))

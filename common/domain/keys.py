@@ -30,9 +30,7 @@ def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
         hint=api_keys.hint(secret),
     )
     if row is None:
-        raise Invalid(
-            "A key cannot expire in the past.", errors=[{"field": "expiresAt", "message": "is past"}]
-        )
+        raise Invalid("A key cannot expire in the past.", errors=[{"field": "expiresAt", "message": "is past"}])
     return CreatedKey(key=secret, **row)
 
 
@@ -60,9 +58,7 @@ def revoke(conn: Connection, caller: Caller, key_id: UUID) -> None:
 def _key(rows: list[Row]) -> Key:
     """A key from the rows of its secrets, newest first."""
     newest = rows[0]
-    used = max(
-        (row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None
-    )
+    used = max((row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None)
     return Key(
         **{
             name: newest[name]

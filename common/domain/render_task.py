@@ -173,9 +173,7 @@ def _leave(render_id: UUID) -> None:
         if again := dal.reschedule(conn, render_id):
             renders.enqueue(conn, again)
         elif row := dal.lock_abandoned(conn, render_id, ATTEMPTS):
-            error = EngineError(
-                "worker_lost", f"The render was interrupted {ATTEMPTS} times.", retryable=True
-            )
+            error = EngineError("worker_lost", f"The render was interrupted {ATTEMPTS} times.", retryable=True)
             renders.end(conn, row, "failed", error=_stored(error))
         else:
             renders.expire_one(conn, render_id)

@@ -27,9 +27,7 @@ def created(row: Row) -> CreatedRender:
 
 def listed(rows: list[Row]) -> list[ListedRender]:
     """The renders of `rows` in a list: no URLs but each one's thumbnail's."""
-    thumbnails = [
-        next((f["object"] for f in row["files"] or () if f["role"] == "thumbnail"), None) for row in rows
-    ]
+    thumbnails = [next((f["object"] for f in row["files"] or () if f["role"] == "thumbnail"), None) for row in rows]
     urls = iter(storage.read_urls([name for name in thumbnails if name]))
     return [
         ListedRender.model_validate(_plain(row) | {"thumbnail_url": next(urls).url if name else None})

@@ -138,9 +138,7 @@ def end(
 
 def enqueue(conn: Connection, row: Row) -> None:
     """Have `row` taken up after the commit, at its `due_at` if it has one."""
-    conn.after_commit(
-        lambda: tasks.enqueue_render(row["id"], row["attempt"], row["generation"], at=row.get("due_at"))
-    )
+    conn.after_commit(lambda: tasks.enqueue_render(row["id"], row["attempt"], row["generation"], at=row.get("due_at")))
 
 
 def sweep_due(limit: int) -> int:

@@ -20,9 +20,7 @@ def register(conn: Connection, caller: Caller, body: RegisterWebhook) -> Registe
         urls.check_url(body.url, allow_local=config.webhooks_allow_local)
     except urls.UrlNotAllowed as error:
         problem = [{"field": "url", "message": str(error)}]
-        raise Invalid(
-            f"Nothing is sent to this URL: {error}", code="url_not_allowed", errors=problem
-        ) from None
+        raise Invalid(f"Nothing is sent to this URL: {error}", code="url_not_allowed", errors=problem) from None
     secret = signing.new_secret()
     row = dal.insert(
         conn,

@@ -161,9 +161,7 @@ def _local_contrast(tone: Array, base: Array, look: Look) -> Array:
     # What is as small as a viewport's own 8-bit noise is left alone.
     kept = detail * detail / (detail * detail + 0.0016)
     middle = np.log2(look.key)
-    gain = (0.90 * look.contrast - 1) * (base - middle) + (look.detail - 1) * np.clip(
-        detail * kept, -0.6, 0.6
-    )
+    gain = (0.90 * look.contrast - 1) * (base - middle) + (look.detail - 1) * np.clip(detail * kept, -0.6, 0.6)
     return np.asarray(np.exp2(np.clip(gain, -1.5, 1.5)), np.float32)
 
 

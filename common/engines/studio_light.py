@@ -112,9 +112,7 @@ def _choose_sun(scene: Scene, look: Look, seed: int) -> Array:
 def _thinned(scene: Scene) -> Scene:
     step = max(1, round((scene.shape[0] * scene.shape[1] / _SCOUT) ** 0.5))
     depth = None if scene.depth is None else scene.depth[::step, ::step]
-    return Scene(
-        depth, scene.normals[::step, ::step], scene.focal / step, scene.up, scene.pass_to_view, scene.grain
-    )
+    return Scene(depth, scene.normals[::step, ::step], scene.focal / step, scene.up, scene.pass_to_view, scene.grain)
 
 
 def _jitter(at: Index, width: int) -> Array:

@@ -50,9 +50,7 @@ class Spec:
     work: Callable[..., Model | None]
 
 
-def endpoint(
-    route: Route, *, replay: Replay | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function the endpoint of `route`.
 
     The function's parameters are recognised by name: `conn`, `caller`, `call`, `body` and `query` (models),
@@ -218,9 +216,7 @@ class NoBody(BaseModel, extra="forbid"):
 def _query(request: "Request") -> dict[str, str]:
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
-        raise Invalid(
-            "A parameter stands twice.", errors=[{"field": n, "message": "given twice"} for n in repeated]
-        )
+        raise Invalid("A parameter stands twice.", errors=[{"field": n, "message": "given twice"} for n in repeated])
     return request.args.to_dict()
 
 
@@ -233,17 +229,13 @@ def _problem(error: ValidationError) -> Problem:
     return Invalid("Some fields are not acceptable.", errors=errors)
 
 
-def _work(
-    exchange: Exchange, arguments: dict[str, Any], key: str | None, raw: bytes
-) -> tuple[Model | None, int]:
+def _work(exchange: Exchange, arguments: dict[str, Any], key: str | None, raw: bytes) -> tuple[Model | None, int]:
     """The function's work: in a transaction for a write, its hooks run once the connection is given back."""
     spec = exchange.spec
     arguments |= {"caller": exchange.caller, "call": exchange.call}
 
     def run(conn: Connection | None) -> Model | None:
-        known = {
-            name: value for name, value in (arguments | {"conn": conn}).items() if name in spec.parameters
-        }
+        known = {name: value for name, value in (arguments | {"conn": conn}).items() if name in spec.parameters}
         return spec.work(**known)
 
     if "conn" not in spec.parameters:

@@ -18,9 +18,7 @@ _IN_FLIGHT = "The first request with this Idempotency-Key is still running."
 
 def secret_once(_conn: Connection, _caller: Caller, _id: UUID) -> Response:
     """The replay of an answer that held a secret: there is none."""
-    raise Conflict(
-        "The secret of this answer was shown once and is not shown again.", code="secret_already_shown"
-    )
+    raise Conflict("The secret of this answer was shown once and is not shown again.", code="secret_already_shown")
 
 
 def key_of(call: Call, *, required: bool) -> str | None:
@@ -32,9 +30,7 @@ def key_of(call: Call, *, required: bool) -> str | None:
         return None
     key = sent[1:-1] if len(sent) > 1 and sent[0] == sent[-1] == '"' else sent
     if not _KEY.fullmatch(key):
-        raise BadRequest(
-            "An Idempotency-Key has 1 to 255 visible ASCII characters.", code="idempotency_key_invalid"
-        )
+        raise BadRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.", code="idempotency_key_invalid")
     return key
 
 

@@ -88,9 +88,7 @@ def _run(spec: Spec, name: str, request: "Request") -> None:
     config = settings()
     audience = config.task_audience or f"renderiq-tasks-{name}"
     try:
-        task_identity.check(
-            request.headers.get("Authorization"), audience, config.require("task_account"), now()
-        )
+        task_identity.check(request.headers.get("Authorization"), audience, config.require("task_account"), now())
     except task_identity.TaskIdentityError as error:
         logging.getLogger(__name__).warning("%s refused: %s", spec.name, error)
         raise Unauthenticated("Only our own tasks call this.") from None

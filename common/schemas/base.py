@@ -36,9 +36,7 @@ class Request(BaseModel):
 class Response(BaseModel):
     """What a caller gets."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, from_attributes=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, from_attributes=True)
 
     #: Whether a secret is shown: such an answer is never stored.
     no_store: ClassVar[bool] = False

@@ -29,8 +29,16 @@ DEADLINE_S = 15.0
 MAX_BODY_BYTES = 16 << 10
 MAX_HEADER_BYTES = 64 << 10
 ErrorClass = Literal[
-    *("dns", "address_not_allowed", "connect", "tls", "timeout", "redirect"),
-    *("http_4xx", "http_5xx", "gone", "protocol"),
+    "dns",
+    "address_not_allowed",
+    "connect",
+    "tls",
+    "timeout",
+    "redirect",
+    "http_4xx",
+    "http_5xx",
+    "gone",
+    "protocol",
 ]
 Resolver = Callable[[str, int], list[str]]
 
@@ -126,7 +134,7 @@ def _attempt(
     body: bytes,
     headers: dict[str, str],
     deadline: _Deadline,
-    allow_local: bool,  # noqa: FBT001
+    allow_local: bool,
     resolver: Resolver,
     tls: ssl.SSLContext | None,
 ) -> None:
@@ -150,7 +158,7 @@ def _vetted(
     port: int,
     deadline: _Deadline,
     allow_local: bool,
-    resolver: Resolver,  # noqa: FBT001
+    resolver: Resolver,
 ) -> list[str]:
     """The addresses of `host`, every one of them allowed."""
     started = time.monotonic()

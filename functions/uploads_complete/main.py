@@ -10,11 +10,7 @@ from common.routing import Route
 from common.schemas.uploads import Upload
 
 
-@endpoint(
-    Route(
-        "POST", "/uploads/{uploadId}/complete", scope="uploads:write", needs=("storage",), transaction=False
-    )
-)
+@endpoint(Route("POST", "/uploads/{uploadId}/complete", scope="uploads:write", needs=("storage",), transaction=False))
 def main(conn: Connection, caller: Caller, upload_id: UUID) -> Upload:
     """Verify the file and make the upload ready. A wrong file is deleted; the upload waits for another."""
     return uploads.complete(conn, caller, upload_id)

@@ -77,9 +77,7 @@ def test_the_same_job_gives_the_same_bytes_and_another_seed_does_not() -> None:
     assert render(sample("room_flat"), "sunset", seed=8, **passes)[0].data != first[0].data
 
 
-@pytest.mark.parametrize(
-    ("quality", "size"), [("draft", (120, 90)), ("standard", (160, 120)), ("high", (240, 180))]
-)
+@pytest.mark.parametrize(("quality", "size"), [("draft", (120, 90)), ("standard", (160, 120)), ("high", (240, 180))])
 def test_quality_sets_the_size(quality: Quality, size: tuple[int, int]) -> None:
     picture, thumbnail = render(encoded(grey()), quality=quality)
     assert (picture.role, thumbnail.role) == ("picture", "thumbnail")
@@ -136,9 +134,7 @@ def test_a_deadline_that_passes_while_grading_ends_the_render() -> None:
 
 
 def test_night_is_darker_and_bluer_than_day_and_sunset_is_warmer() -> None:
-    day, night, sunset = (
-        pixels(render(encoded(grey()), p)[0]).mean((0, 1)) for p in ("day", "night", "sunset")
-    )
+    day, night, sunset = (pixels(render(encoded(grey()), p)[0]).mean((0, 1)) for p in ("day", "night", "sunset"))
     assert night.mean() < 0.7 * day.mean()
     assert night[2] / night[0] > day[2] / day[0] > sunset[2] / sunset[0]
 
@@ -146,9 +142,7 @@ def test_night_is_darker_and_bluer_than_day_and_sunset_is_warmer() -> None:
 def test_the_style_is_heard_as_the_prompt_is() -> None:
     colour = grey() * np.array([1.0, 0.6, 0.4])
     out = pixels(render(encoded(colour.astype(np.uint8)), style="black and white")[0]).mean((0, 1))
-    assert out[0] - out[2] < 0.35 * (
-        pixels(render(encoded(colour.astype(np.uint8)))[0]).mean((0, 1)) @ [1, 0, -1]
-    )
+    assert out[0] - out[2] < 0.35 * (pixels(render(encoded(colour.astype(np.uint8)))[0]).mean((0, 1)) @ [1, 0, -1])
 
 
 def test_a_surface_that_faces_the_sun_is_brighter_than_one_that_does_not() -> None:
@@ -161,9 +155,7 @@ def test_a_surface_that_faces_the_sun_is_brighter_than_one_that_does_not() -> No
 
 def room() -> dict[str, npt.NDArray[np.float64]]:
     return {
-        "both": pixels(
-            render(sample("room_flat"), depth=sample("room_depth"), normal=sample("room_normal"))[0]
-        ),
+        "both": pixels(render(sample("room_flat"), depth=sample("room_depth"), normal=sample("room_normal"))[0]),
         "normal": pixels(render(sample("room_flat"), normal=sample("room_normal"))[0]),
         "none": pixels(render(sample("room_flat"))[0]),
     }
@@ -189,9 +181,7 @@ def test_depth_alone_lights_the_room_nearly_as_both_passes_do() -> None:
 
 
 def test_the_background_of_the_depth_pass_becomes_sky() -> None:
-    blue = pixels(render(sample("room_flat"), depth=sample("room_depth"), normal=sample("room_normal"))[0])[
-        200, 1270
-    ]
+    blue = pixels(render(sample("room_flat"), depth=sample("room_depth"), normal=sample("room_normal"))[0])[200, 1270]
     assert blue[2] > blue[0] + 30
 
 

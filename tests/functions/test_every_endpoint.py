@@ -25,9 +25,7 @@ def credential(stack, row):
         return {}
     if row["scope"] != "session":
         return {"Authorization": f"Bearer {stack.api_key}"}
-    signed_in = request(
-        stack.base_url, "POST", "/auth/signin", body={"email": stack.email, "password": stack.password}
-    )
+    signed_in = request(stack.base_url, "POST", "/auth/signin", body={"email": stack.email, "password": stack.password})
     return {"Authorization": f"Bearer {signed_in.json['accessToken']}"}
 
 
@@ -100,9 +98,7 @@ def test_another_content_type_is_refused(stack, row):
 
 @by_name(WITH_BODY)
 def test_a_body_above_a_mebibyte_is_refused(stack, row):
-    answer = request(
-        stack.base_url, row["method"], path(row), raw=b" " * ((1 << 20) + 1), **credential(stack, row)
-    )
+    answer = request(stack.base_url, row["method"], path(row), raw=b" " * ((1 << 20) + 1), **credential(stack, row))
     assert_problem(answer, 413, "body_too_large")
 
 
@@ -166,6 +162,5 @@ def test_a_request_id_is_taken_over_when_it_is_sane(stack):
         == "my-request-0001"
     )
     assert (
-        request(stack.base_url, "GET", "/health", X_Request_Id="a b<script>").headers["X-Request-Id"]
-        != "a b<script>"
+        request(stack.base_url, "GET", "/health", X_Request_Id="a b<script>").headers["X-Request-Id"] != "a b<script>"
     )

@@ -126,9 +126,7 @@ def test_a_viewport_picture_goes_in_and_a_rendered_one_and_a_signed_webhook_come
         "userAgent": "Renderiq-Plugin/SketchUp/1.2.0",
         "callbackUrl": url,
     }
-    unchanged = request(
-        stack.base_url, "GET", made.headers["Location"], If_None_Match=done.headers["ETag"], **auth
-    )
+    unchanged = request(stack.base_url, "GET", made.headers["Location"], If_None_Match=done.headers["ETag"], **auth)
     assert (unchanged.status, unchanged.body) == (304, b"")
 
     after = request(stack.base_url, "GET", "/credits", **auth).json

@@ -34,9 +34,7 @@ class Gateway:
         self._apps: dict[str, App] = {}
         self._loading = threading.Lock()
         # Literal paths before templates, as the URL map orders its rules.
-        self._rows = sorted(
-            (row for row in table if row["method"] != "*"), key=lambda row: row["path"].count("{")
-        )
+        self._rows = sorted((row for row in table if row["method"] != "*"), key=lambda row: row["path"].count("{"))
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer one request."""
@@ -58,9 +56,7 @@ class Gateway:
             self._app(row["name"])
 
     def _find(self, method: str, path: str) -> dict[str, Any] | None:
-        matching = (
-            row for row in self._rows if row["method"] == method and pattern(row["path"]).fullmatch(path)
-        )
+        matching = (row for row in self._rows if row["method"] == method and pattern(row["path"]).fullmatch(path))
         return next(matching, None)
 
     def _admit(self, name: str, environ: dict[str, Any]) -> bool:
@@ -79,7 +75,7 @@ class Gateway:
                 from functions_framework import create_app
 
                 source = self._root / name / "main.py"
-                self._apps[name] = create_app(target="main", source=str(source), signature_type="http")
+                self._apps[name] = create_app("main", str(source), "http")  # type: ignore[no-untyped-call]
             return self._apps[name]
 
 

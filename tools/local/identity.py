@@ -22,7 +22,7 @@ class Issuer:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         self._pem = key_pem
-        self._public = load_pem_private_key(key_pem.encode(), None).public_key()
+        self._public: Any = load_pem_private_key(key_pem.encode(), None).public_key()
         self.email = email
 
     def mint(self, audience: str, lifetime_s: int = LIFETIME_S) -> str:
@@ -51,7 +51,7 @@ class Issuer:
                 self._public,
                 algorithms=[ALGORITHM],
                 audience=audience,
-                issuer=ISSUER,  # type: ignore[arg-type]
+                issuer=ISSUER,
             )
         except jwt.PyJWTError as error:
             raise InvalidToken(str(error)) from None
@@ -81,6 +81,4 @@ def public_pem(key_pem: str) -> str:
     from cryptography.hazmat.primitives import serialization
 
     key = serialization.load_pem_private_key(key_pem.encode(), None).public_key()
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()

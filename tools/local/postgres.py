@@ -109,9 +109,7 @@ class Postgres:
             "synchronous_commit": "on" if self._durable else "off",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        self._server = self._supervised(
-            _binary("postgres"), "-D", str(self._data), "-p", str(self._port), *flags
-        )
+        self._server = self._supervised(_binary("postgres"), "-D", str(self._data), "-p", str(self._port), *flags)
         end = time.monotonic() + START_TIMEOUT_S
         while not self._ready():
             if self._server.poll() is not None or time.monotonic() > end:
@@ -137,11 +135,7 @@ class Postgres:
 
     def _ready(self) -> bool:
         lines = [line.strip() for line in self._status()]
-        return (
-            len(lines) > _STATUS_LINE
-            and lines[_STATUS_LINE] == "ready"
-            and lines[_PORT_LINE] == str(self._port)
-        )
+        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
 
     def _end_leftover(self) -> None:
         """Our lock is free, so a server on this folder is one whose supervisor was killed too: end it."""
@@ -149,9 +143,7 @@ class Postgres:
         if not lines:
             return
         pid = int(lines[0])
-        args = subprocess.run(
-            ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
+        args = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
         if str(self._data) not in args.stdout:
             return
         os.kill(pid, signal.SIGINT)

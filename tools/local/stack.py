@@ -84,9 +84,7 @@ class Stack:
         gateway = self._gateway(config, postgres)
         for child, name in ((storage, "storage"), (tasks, "tasks"), (gateway, "gateway")):
             child.wait_until(_listening(ports[name]))
-        self._child(
-            "scheduler", "tools.local.scheduler", ["--port", str(ports["gateway"]), *self._issuer_flags()]
-        )
+        self._child("scheduler", "tools.local.scheduler", ["--port", str(ports["gateway"]), *self._issuer_flags()])
         running = Running(
             base_url=f"http://127.0.0.1:{ports['gateway']}",
             **account,
@@ -259,9 +257,7 @@ def _require_free(name: str, port: int) -> None:
         try:
             trial.bind(("127.0.0.1", port))
         except OSError:
-            raise StartError(
-                f"port {port}, the {name}'s, is taken; choose another with PORT= or DATA="
-            ) from None
+            raise StartError(f"port {port}, the {name}'s, is taken; choose another with PORT= or DATA=") from None
 
 
 def _listening(port: int) -> Callable[[], bool]:

@@ -10,16 +10,12 @@ from tools.local.storage.store import Store
 
 def main() -> None:
     """Serve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.local.storage", description="Cloud Storage, locally"
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.local.storage", description="Cloud Storage, locally")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="where objects lie")
     parser.add_argument("--bucket", required=True)
-    parser.add_argument(
-        "--signer", action="append", default=[], help="EMAIL=public_key.pem whose signatures count"
-    )
+    parser.add_argument("--signer", action="append", default=[], help="EMAIL=public_key.pem whose signatures count")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
     arguments = parser.parse_args()
     if arguments.with_parent:

@@ -54,9 +54,7 @@ def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes])
     return store.finish(session)
 
 
-def _append(
-    store: Store, session: Session, chunk: Chunk, kept: int, body: Iterator[bytes], *, final: bool
-) -> int:
+def _append(store: Store, session: Session, chunk: Chunk, kept: int, body: Iterator[bytes], *, final: bool) -> int:
     part = store.part(session)
     skip, size = kept - (chunk.start or 0), kept
     with part.open("r+b" if part.exists() else "w+b") as file:

@@ -72,9 +72,7 @@ class Handler(BaseHTTPRequestHandler):
                 self._xml_api()
         except StorageError as error:
             kind = "application/json" if api else "application/xml"
-            self._send(
-                error.status, error.json() if api else error.xml(), {"Content-Type": kind, **error.headers}
-            )
+            self._send(error.status, error.json() if api else error.xml(), {"Content-Type": kind, **error.headers})
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = handle_request
 
@@ -105,9 +103,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _list(self) -> None:
         limit = min(int(self._query.get("maxResults") or 1000), 1000)
-        page = self.server.store.page(
-            self._query.get("prefix", ""), self._query.get("pageToken", ""), limit + 1
-        )
+        page = self.server.store.page(self._query.get("prefix", ""), self._query.get("pageToken", ""), limit + 1)
         items = [found.resource(self.server.bucket) for found in page[:limit]]
         more = {"nextPageToken": page[limit - 1].name} if len(page) > limit else {}
         self._send_json(200, {"kind": "storage#objects", "items": items, **more})
@@ -129,8 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         total = self.headers.get("X-Upload-Content-Length")
         session = self.server.store.begin(
             metadata.get("name") or self._query.get("name", ""),
-            metadata.get("contentType")
-            or self.headers.get("X-Upload-Content-Type", "application/octet-stream"),
+            metadata.get("contentType") or self.headers.get("X-Upload-Content-Type", "application/octet-stream"),
             generation_match=self._number("ifGenerationMatch"),
             total=int(total) if total else None,
             signed=False,
@@ -149,14 +144,12 @@ class Handler(BaseHTTPRequestHandler):
             raise StorageError(400, "invalid", "Malformed multipart body.")
         metadata, media = json.loads(_payload(parts[0])), _payload(parts[1])
         name = metadata.get("name") or self._query.get("name", "")
-        found = self._store_part(
-            name, metadata.get("contentType") or parts[1].get_content_type(), iter([media]), metadata
-        )
-        del found
+        kind = metadata.get("contentType") or parts[1].get_content_type()
+        self._store_part(name, kind, iter([media]), metadata)
 
     def _store_part(
         self, name: str, content_type: str, body: Iterator[bytes], metadata: dict[str, Any] | None = None
-    ) -> Object:
+    ) -> None:
         part = self.server.store.new_part()
         with part.open("wb") as file:
             for data in body:
@@ -165,11 +158,8 @@ class Handler(BaseHTTPRequestHandler):
         told = (metadata or {}).get("md5Hash")
         if told and told != found.md5:
             self.server.store.delete(name, None)
-            raise StorageError(
-                400, "invalid", f"Provided MD5 hash {told!r} doesn't match calculated {found.md5!r}."
-            )
+            raise StorageError(400, "invalid", f"Provided MD5 hash {told!r} doesn't match calculated {found.md5!r}.")
         self._resource(found)
-        return found
 
     # Signed URLs: for plugins and browsers.
 
@@ -271,7 +261,7 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> Iterator[bytes]:
         """The request's body as it comes; it ends early when the client goes away."""
         while self._left > 0:
-            data = self.rfile.read1(min(BUFFER, self._left))  # type: ignore[attr-defined]
+            data = self.rfile.read1(min(BUFFER, self._left))
             if not data:
                 self.close_connection = True
                 return

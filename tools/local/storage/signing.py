@@ -18,9 +18,7 @@ CLOCK_SKEW_S = 900
 _SAFE = "-_.~"
 
 
-def verify(
-    signers: Mapping[str, Any], method: str, path: str, query: str, headers: Mapping[str, str]
-) -> None:
+def verify(signers: Mapping[str, Any], method: str, path: str, query: str, headers: Mapping[str, str]) -> None:
     """StorageError unless one of `signers` (e-mail to RSA public key) signed this request, and it is still good.
 
     `path` and `query` as they were sent, `headers` by lower-case name.
@@ -36,9 +34,7 @@ def verify(
         signed = sent["x-goog-signedheaders"].split(";")
         begins = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except (KeyError, ValueError):
-        raise StorageError(
-            400, "AuthenticationRequired", "The signed URL's parameters are malformed."
-        ) from None
+        raise StorageError(400, "AuthenticationRequired", "The signed URL's parameters are malformed.") from None
     _check_scope(scope, stamp, signed, lifetime)
     _check_time(begins, lifetime)
     _check_headers(headers, signed)

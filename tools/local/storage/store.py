@@ -120,7 +120,8 @@ class Store:
         """Make the bytes in `part` the object `name`. StorageError 412 when its generation is not the one wanted."""
         import google_crc32c
 
-        md5, crc, size = hashlib.md5(usedforsecurity=False), google_crc32c.Checksum(), 0
+        checksum: Any = google_crc32c.Checksum
+        md5, crc, size = hashlib.md5(usedforsecurity=False), checksum(), 0
         for data in read(part, 0, part.stat().st_size):
             md5.update(data)
             crc.update(data)
@@ -179,7 +180,7 @@ class Store:
             row = self._db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
         if row is None:
             raise StorageError(404, "NoSuchUpload", "The upload session was not found.")
-        found = Session(*row[:6], bool(row[6]), row[7], bool(row[8]))
+        found = _session(row)
         if found.canceled or time.time() > found.created + SESSION_LIFETIME_S:
             raise StorageError(410, "Gone", "The upload session has ended.")
         return found
@@ -227,11 +228,14 @@ def read(path: Path, start: int, length: int) -> Iterator[bytes]:
 def _check_generation(present: int, wanted: int | None) -> None:
     """`wanted` 0 means that there must be no object."""
     if wanted is not None and wanted != present:
-        raise StorageError(
-            412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold."
-        )
+        raise StorageError(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
 
 
 def as_json(value: dict[str, Any]) -> bytes:
     """A resource's bytes."""
     return json.dumps(value).encode()
+
+
+def _session(row: Any) -> Session:
+    session_id, name, content_type, generation_match, total, created, signed, done, canceled = row
+    return Session(session_id, name, content_type, generation_match, total, created, bool(signed), done, bool(canceled))

@@ -67,11 +67,7 @@ class Api:
         if not found["tasks"]:
             return self._queue(method, name, found["queue_verb"], body)
         if not found["task"]:
-            return (
-                self._create(name, body.get("task", {}), len(raw))
-                if method == "POST"
-                else self._list(name, query)
-            )
+            return self._create(name, body.get("task", {}), len(raw)) if method == "POST" else self._list(name, query)
         return self._task(method, f"{name}/tasks/{found['task']}", found["task_verb"], query)
 
     def _queues(self, method: str, parent: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -138,9 +134,7 @@ class Api:
     def _existing(self, name: str) -> Task:
         task = self._store.find(name)
         if task is None:
-            raise ApiError(
-                404, "NOT_FOUND", "The task no longer exists, though a task with this name existed."
-            )
+            raise ApiError(404, "NOT_FOUND", "The task no longer exists, though a task with this name existed.")
         return task
 
 

@@ -39,7 +39,8 @@ class Queue:
         self.refilled = now
         if self.body["state"] != "RUNNING" or self.hold_until > time.time():
             return 0
-        return max(0, min(int(self.tokens), limits["maxConcurrentDispatches"] - len(self.busy)))
+        free: int = limits["maxConcurrentDispatches"] - len(self.busy)
+        return max(0, min(int(self.tokens), free))
 
 
 class Dispatcher:
@@ -130,9 +131,7 @@ class Dispatcher:
             "" if ok else f"HTTP {response.status}",
         )
 
-    def _headers(
-        self, task: Task, request: dict[str, Any], url: str, oidc: dict[str, Any] | None
-    ) -> dict[str, str]:
+    def _headers(self, task: Task, request: dict[str, Any], url: str, oidc: dict[str, Any] | None) -> dict[str, str]:
         headers = {
             **request.get("headers", {}),
             "User-Agent": "Google-Cloud-Tasks",

@@ -91,9 +91,7 @@ class Store:
 
     def due(self, queue: str, now: float, limit: int, busy: set[str]) -> list[Task]:
         """At most `limit` tasks whose time has come and that are not `busy`, the oldest first."""
-        found = self._tasks(
-            "WHERE queue = ? AND due <= ? ORDER BY due LIMIT ?", (queue, now, limit + len(busy))
-        )
+        found = self._tasks("WHERE queue = ? AND due <= ? ORDER BY due LIMIT ?", (queue, now, limit + len(busy)))
         return [task for task in found if task.name not in busy][:limit]
 
     def next_due(self, queue: str) -> float | None:
@@ -152,9 +150,10 @@ class Store:
         sql = "SELECT name, queue, body, due, created, attempts, responses, first, last, previous FROM tasks "
         with self._lock:
             rows = self._db.execute(sql + where, params).fetchall()
-        return [
-            Task(
-                row[0], row[1], json.loads(row[2]), *row[3:8], json.loads(row[8]) if row[8] else None, row[9]
-            )
-            for row in rows
-        ]
+        return [_task(row) for row in rows]
+
+
+def _task(row: Any) -> Task:
+    name, queue, body, due, created, attempts, responses, first, last, previous = row
+    known = json.loads(last) if last else None
+    return Task(name, queue, json.loads(body), due, created, attempts, responses, first, known, previous)
