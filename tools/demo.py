@@ -1,0 +1,198 @@
+"""A plugin's whole journey on the local stack: a viewport picture in, a rendered picture and a webhook out.
+
+`python -m tools.demo` exits with 0 only when every step held. It uses the reference client as a SketchUp plugin
+would, and verifies the webhook with the public `standardwebhooks` library.
+"""
+
+import argparse
+import queue
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tools.local.processes import StartError
+from tools.local.stack import ROOT, Running, Stack
+
+SAMPLES = ROOT / "docs" / "samples"
+PROMPT = "a bright living room in the morning, warm oak floor, soft daylight"
+SCOPES = ["uploads:write", "renders:write", "renders:read", "webhooks:write", "credits:read"]
+CHUNK = 256 << 10
+TIMEOUT_S = 60
+Got = queue.Queue[tuple[dict[str, str], bytes]]
+
+
+class DemoFailed(Exception):
+    """A step did not do what it promises."""
+
+
+class Interrupted(Exception):
+    """The injected interruption of the upload."""
+
+
+def main() -> int:
+    """Play the journey; 0 when all of it held."""
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
+    parser.add_argument("--data", type=Path, default=ROOT / ".demo", help="where the stack and the pictures lie")
+    data = parser.parse_args().data.resolve()
+    sys.path.insert(0, str(ROOT / "clients" / "python"))
+    from renderiq_client import RenderiqError
+
+    started = time.monotonic()
+    try:
+        with Stack(data) as stack:
+            with step("start PostgreSQL, storage, tasks and the functions"):
+                running = stack.start()
+            play(running, data)
+    except (DemoFailed, StartError, RenderiqError, TimeoutError) as failure:
+        print(f"\n  \N{BALLOT X} {failure}")
+        return 1
+    print(f"\n  everything held, in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def play(running: Running, data: Path) -> None:
+    """What a plugin does, step by step."""
+    from renderiq_client import Client
+
+    client = Client(running.base_url, platform="SketchUp", version="1.2.0")
+    with step("sign in"):
+        client.sign_in(running.email, running.password, device="Demo laptop")
+    with step("create an API key for the plugin"):
+        client.use_key(client.create_key("SketchUp plugin", SCOPES)["key"])
+    with receiver() as (url, got):
+        with step(f"register a webhook at {url}"):
+            webhook = client.register_webhook(url, ["render.completed"])
+        before = client.credits()
+        uploads = {
+            purpose: upload(client, data, f"room_{name}.png", purpose)
+            for purpose, name in (("snapshot", "viewport"), ("depth", "depth"), ("normal", "normal"))
+        }
+        with step("order the render"):
+            order = client.render(
+                uploads["snapshot"],
+                PROMPT,
+                depthUploadId=uploads["depth"],
+                normalUploadId=uploads["normal"],
+                callbackUrl=url,
+            )
+        with step("render") as tell:
+            render = client.wait(order["id"], TIMEOUT_S, lambda now: tell(now["stage"]))
+            require(render["status"] == "succeeded", f"the render ended {render['status']}: {render['error']}")
+        with step("receive the signed webhook and verify it"):
+            verify(got, webhook["secret"], order["id"])
+        with step("fetch the result"):
+            picture = data / "pictures" / "rendered.jpg"
+            client.download(render["output"]["files"][0], picture)
+        after = client.credits()
+    require(after["available"] == before["available"] - render["cost"]["charged"], "the credits do not add up")
+    require(after["held"] == before["held"], "credits are still held")
+    require(render["metadata"]["sourcePlatform"] == "sketchup", "the telemetry is wrong")
+    told = {
+        "credits": f"{before['available']} before, {after['available']} after",
+        "telemetry": ", ".join(f"{name}={value}" for name, value in render["metadata"].items()),
+        "engine": f"{render['engine']['name']} {render['engine']['version']}, ai: {render['engine']['ai']}",
+        "viewport": data / "pictures" / "room_viewport.png",
+        "rendered": picture,
+    }
+    print()
+    for name, value in told.items():
+        print(f"    {name:<10} {value}")
+
+
+def upload(client: Any, data: Path, name: str, purpose: str) -> str:
+    """Upload a sample; the snapshot's is interrupted once, and resumed."""
+    folder = data / "pictures"
+    folder.mkdir(exist_ok=True)
+    picture = folder / name
+    shutil.copyfile(SAMPLES / name, picture)
+
+    with step(f"upload {name}") as tell:
+        if purpose == "snapshot":
+
+            def interrupt(done: int, total: int) -> None:
+                tell(f"{done * 100 // total} %")
+                if done:
+                    raise Interrupted
+
+            try:
+                client.upload(picture, purpose, interrupt, CHUNK)
+                raise DemoFailed("the upload was not interrupted")
+            except Interrupted:
+                tell("interrupted; resuming")
+        done = client.upload(picture, purpose, lambda done, total: tell(f"{done * 100 // total} %"), CHUNK)
+        require(done["status"] == "ready", "the upload is not ready")
+    return str(done["id"])
+
+
+def verify(got: Got, secret: str, render_id: str) -> None:
+    """The webhook of this render has come, and its signature is good."""
+    end = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end:
+        try:
+            headers, body = got.get(timeout=1)
+        except queue.Empty:
+            continue
+        try:
+            event = Webhook(secret).verify(body, headers)
+        except WebhookVerificationError as error:
+            raise DemoFailed(f"the webhook's signature is wrong: {error}") from None
+        if event["type"] == "render.completed" and event["data"]["id"] == render_id:
+            return
+    raise DemoFailed("no webhook came")
+
+
+def require(held: bool, otherwise: str) -> None:
+    """DemoFailed unless it held."""
+    if not held:
+        raise DemoFailed(otherwise)
+
+
+@contextmanager
+def step(name: str) -> Iterator[Any]:
+    """Print a step with its time; what it yields tells how far it has come."""
+    started = time.monotonic()
+    live = sys.stdout.isatty()
+
+    def tell(text: str) -> None:
+        if live:
+            print(f"\r\033[K    … {name}: {text}", end="", flush=True)
+
+    tell("")
+    yield tell
+    clear = "\r\033[K" if live else ""
+    print(f"{clear}  \N{CHECK MARK} {name:<62} {time.monotonic() - started:6.2f} s", flush=True)
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, Got]]:
+    """A webhook receiver on this machine: its URL, and what it gets."""
+    got: Got = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.put((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+            """The demo tells its own story."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/webhooks", got
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
