@@ -7,7 +7,7 @@ DATA ?=
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve reset test check lint types routes migrate bench samples lock
+.PHONY: help demo serve reset test check lint types routes migrate samples lock
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,6 @@ routes: $(SETUP) ## Write terraform/functions.json, the endpoint table
 
 migrate: $(SETUP) ## Migrate MIGRATIONS_DATABASE_URL to the newest revision
 	@$(BIN)/python -m alembic upgrade head
-
-bench: $(SETUP) ## Measure (never part of the tests)
-	@$(BIN)/python -m tools.bench
 
 samples: $(SETUP) ## Write a contact sheet of the studio engine
 	@$(BIN)/python -m tools.samples
