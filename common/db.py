@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,6 +36,14 @@ CONSTRAINTS: dict[str, Callable[[], Problem]] = {
 _STALE = {"0A000", "57P01", "57P02", "57P03", "08006", "08003"}
 
 
+#: How often this request has waited for the database; logged with it, for that is where its time goes.
+round_trips: ContextVar[int] = ContextVar("round_trips", default=0)
+
+
+def _count() -> None:
+    round_trips.set(round_trips.get() + 1)
+
+
 class Connection:
     """One connection, used by one thread at a time. Autocommits outside `transaction`."""
 
@@ -43,7 +52,6 @@ class Connection:
         self._raw = raw
         self._statements: dict[str, Any] = {}
         self._hooks: list[Callable[[], None]] = []
-        self.round_trips = 0
         self.in_transaction = False
         self.usable = True
 
@@ -51,7 +59,7 @@ class Connection:
         """The rows that `sql` returns, each by column name. One round trip once it is prepared."""
         try:
             statement = self._statements.get(sql) or self._prepare(sql)
-            self.round_trips += 1
+            _count()
             found = statement.run(**params) or []
         except Exception as error:
             raise self._translated(error) from error
@@ -106,12 +114,12 @@ class Connection:
     def _prepare(self, sql: str) -> Any:
         from pg8000.native import PreparedStatement
 
-        self.round_trips += 1
+        _count()
         statement = self._statements[sql] = PreparedStatement(self._raw, sql)
         return statement
 
     def _simple(self, sql: str) -> None:
-        self.round_trips += 1
+        _count()
         try:
             self._raw.execute_simple(sql)
         except Exception as error:

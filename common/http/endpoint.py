@@ -114,6 +114,7 @@ class Exchange:
             accountId=caller and caller.account_id,
             keyId=caller and caller.key_id,
             platform=self.call.platform.name,
+            roundTrips=db.round_trips.get(),
             requestId=self.call.request_id,
         )
 
@@ -121,6 +122,7 @@ class Exchange:
 def _serve(spec: Spec, request: "Request") -> "Response":
     """Answer `request`, whatever it is."""
     log.configure()
+    db.round_trips.set(0)
     exchange = Exchange(spec, call.read(request))
     code = None
     try:

@@ -1,0 +1,38 @@
+"""How often a request waits for the database, read from its log line."""
+
+import re
+import time
+from uuid import uuid4
+
+import pytest
+
+from tests.functions.test_every_endpoint import TABLE
+from tests.support import request
+
+GETS = [row for row in TABLE if row["method"] == "GET" and not row["public"]]
+
+
+def round_trips(stack, method, path, **options):
+    """Of the last of many calls: the first ones prepare their statements on whichever connections they get."""
+    for _ in range(20):
+        request_id = uuid4().hex
+        headers = {"X-Request-Id": request_id, "X-API-Key": stack.api_key, "Idempotency-Key": request_id}
+        request(stack.base_url, method, path, **headers, **options)
+    log = stack.data / "logs" / "gateway.log"
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if found := re.search(rf"roundTrips=(\d+) requestId={request_id}", log.read_text()):
+            return int(found[1])
+        time.sleep(0.05)
+    pytest.fail("the request was not logged")
+
+
+@pytest.mark.parametrize("row", GETS, ids=lambda row: row["name"])
+def test_a_get_with_an_api_key_waits_for_the_database_at_most_twice(stack, row):
+    path = re.sub(r"\{\w+\}", str(uuid4()), row["path"])
+    assert round_trips(stack, "GET", path) == 2
+
+
+def test_a_creating_post_waits_for_the_database_at_most_eight_times(stack):
+    body = {"name": "trips", "scopes": ["keys:read"]}
+    assert round_trips(stack, "POST", "/keys", body=body) <= 8
