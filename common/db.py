@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from common.config import Settings, settings
 from common.errors import Conflict, Invalid, Problem, Unavailable
 
 Row = dict[str, Any]
+Result = TypeVar("Result")
 
 CONNECT_TIMEOUT_S = 10
 #: Above the server's own statement timeout, so that the server is the one to end a slow statement.
@@ -32,6 +33,8 @@ CONSTRAINTS: dict[str, Callable[[], Problem]] = {
     ),
     "renders_project_id_fkey": lambda: Invalid("There is no such project."),
 }
+#: The statement took too long, met a deadlock or a lock: the same request may succeed in a moment.
+_BUSY = {"57014", "40001", "40P01", "55P03", "53200", "53300"}
 #: A type changed under a cached statement; the connection was ended by the server.
 _STALE = {"0A000", "57P01", "57P02", "57P03", "08006", "08003"}
 
@@ -86,7 +89,7 @@ class Connection:
         self.in_transaction = True
         try:
             yield self
-            self._simple("COMMIT")
+            self._commit()
         except BaseException:
             self._hooks.clear()
             self._roll_back()
@@ -125,6 +128,12 @@ class Connection:
         except Exception as error:
             raise self._translated(error) from error
 
+    def _commit(self) -> None:
+        try:
+            self._simple("COMMIT")
+        except ConnectionLost as lost:
+            raise CommitUnknown(lost.detail) from lost
+
     def _roll_back(self) -> None:
         if not self.usable:
             return
@@ -142,6 +151,8 @@ class Connection:
             fields: dict[str, str] = error.args[0]
             if known := CONSTRAINTS.get(fields.get("n", "")):
                 return known()
+            if fields.get("C") in _BUSY:
+                return Unavailable("The database is busy; try again in a moment.", headers={"Retry-After": "1"})
             if fields.get("C") not in _STALE:
                 return original
         elif not isinstance(error, OSError | InterfaceError):
@@ -152,6 +163,10 @@ class Connection:
 
 class ConnectionLost(Unavailable):
     """The database did not answer."""
+
+
+class CommitUnknown(ConnectionLost):
+    """The database did not answer to the commit: it may have happened."""
 
 
 class Pool:
@@ -178,14 +193,16 @@ class Pool:
         finally:
             self._free.release()
 
-    def run_first(self, work: Callable[[Connection], Any]) -> Any:
-        """`work` on a connection, once more on a fresh one when an idle connection turns out to be dead.
+    def run(self, work: Callable[[Connection], Result]) -> Result:
+        """`work` on a connection, and once more on a fresh one when the first turns out to be dead.
 
-        For a first, single statement only: nothing has succeeded before it.
+        For work of which nothing lasts when its connection is lost: one statement, reads, or one transaction.
         """
         try:
             with self.connection() as conn:
                 return work(conn)
+        except CommitUnknown:
+            raise
         except ConnectionLost:
             self.drop_idle()
             with self.connection() as conn:
@@ -282,6 +299,19 @@ def transaction() -> Iterator[Connection]:
             yield conn
         hooks = conn.take_hooks()
     run_hooks(hooks)
+
+
+def in_transaction(work: Callable[[Connection], Result]) -> Result:
+    """What `work` returns in a transaction, tried once more when its connection is lost before the commit."""
+
+    def run(conn: Connection) -> tuple[Result, list[Callable[[], None]]]:
+        with conn.transaction():
+            done = work(conn)
+        return done, conn.take_hooks()
+
+    done, hooks = pool().run(run)
+    run_hooks(hooks)
+    return done
 
 
 def run_hooks(hooks: list[Callable[[], None]]) -> None:

@@ -10,13 +10,16 @@ import secrets
 import string
 import zlib
 
+PREFIXES = ("rq_sk_live_", "rq_sk_test_")
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_CHARS, CHECK_CHARS = 33, 6
-_SHAPE = re.compile(r"rq_sk_(?:live|test)_[0-9A-Za-z]{39}")
+_SHAPE = re.compile(f"(?:{'|'.join(PREFIXES)})[0-9A-Za-z]{{{RANDOM_CHARS + CHECK_CHARS}}}")
 
 
 def generate(prefix: str) -> str:
-    """A new secret."""
+    """A new secret. ValueError for a prefix that `well_formed` would refuse afterwards."""
+    if prefix not in PREFIXES:
+        raise ValueError(f"an API key begins with {' or '.join(PREFIXES)}, not {prefix!r}")
     text = prefix + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_CHARS))
     return text + _checksum(text)
 
@@ -32,7 +35,7 @@ def digest(secret: str) -> bytes:
 
 
 def hint(secret: str) -> str:
-    """What people recognise a key by: `rq_sk_live_0I7A…jqjT`."""
+    """What people recognise a well-formed key by: `rq_sk_live_0I7A…jqjT`. The end is the checksum's."""
     end = secret.rindex("_") + 5
     return f"{secret[:end]}…{secret[-4:]}"
 

@@ -63,17 +63,15 @@ def authenticate(
     config = settings()
     try:
         credential = read(headers, cookies)
-        outdated = update_required(platform, config)
-        row = _identify(route, credential, platform.name, config, spend=outdated is None)
+        refusal = update_required(platform, config) or _csrf(route, headers, credential)
+        row = _identify(route, credential, platform.name, config, spend=refusal is None)
         if row is None:
             raise _unknown(credential)
         _judge(row, route)
     except Unauthenticated as problem:
         raise _counted(problem, address, config) from None
-    if outdated:
-        raise outdated
-    if credential.cookie_sha256 and route.method not in _SAFE_METHODS and "X-Requested-With" not in headers:
-        raise Forbidden("A request with the session cookie needs X-Requested-With.", code="csrf_header_required")
+    if refusal:
+        raise refusal
     buckets = [
         Bucket("user", config.user_rate, row["user_full_s"]),
         Bucket("platform", config.platform_rate, row["platform_full_s"]),
@@ -116,6 +114,13 @@ def update_required(platform: Detected, config: Settings) -> UpdateRequired | No
     )
 
 
+def _csrf(route: Route, headers: Mapping[str, str], credential: Credential) -> Forbidden | None:
+    """What to say to a cookie that a browser may have sent for another site."""
+    if not credential.cookie_sha256 or route.method in _SAFE_METHODS or "X-Requested-With" in headers:
+        return None
+    return Forbidden("A request with the session cookie needs X-Requested-With.", code="csrf_header_required")
+
+
 @cache
 def jwks() -> dict[str, Any]:
     """The public keys of our access tokens, as the JWKS document."""
@@ -141,7 +146,7 @@ def _token(token: str) -> Credential:
 
 
 def _identify(route: Route, credential: Credential, platform: str, config: Settings, *, spend: bool) -> db.Row | None:
-    row: db.Row | None = db.pool().run_first(
+    return db.pool().run(
         lambda conn: callers.identify(
             conn,
             key_sha256=credential.key_sha256,
@@ -157,7 +162,6 @@ def _identify(route: Route, credential: Credential, platform: str, config: Setti
             spend=spend,
         )
     )
-    return row
 
 
 def _unknown(credential: Credential) -> Unauthenticated:
@@ -195,7 +199,7 @@ def _counted(problem: Unauthenticated, address: str, config: Settings) -> Proble
     if isinstance(problem, Garbage):
         return problem
     interval = limits.WINDOW_S / config.failures_rate
-    wait = db.pool().run_first(lambda conn: callers.attempt(conn, f"failures:{address}", interval))
+    wait = db.pool().run(lambda conn: callers.attempt(conn, f"failures:{address}", interval))
     if wait <= 0:
         return problem
     seconds = max(1, int(wait + 0.999))

@@ -41,11 +41,20 @@ def claim(conn: Connection, delivery_id: UUID, *, lease_s: int, in_flight: int, 
 
     `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has enough
     in flight: `in_flight` attempts, or `in_flight_failing` while its last five failed. The claim's generation is
-    the proof that a settlement needs.
+    the proof that a settlement needs. What is left of a webhook that is not active any more ends here.
     """
     return conn.maybe(
         """
-        WITH wanted AS (
+        WITH closed AS (
+            UPDATE webhook_deliveries d
+            SET status = CASE WHEN w.deleted_at IS NOT NULL THEN 'canceled' ELSE 'skipped' END,
+                sweep_at = NULL, due_at = NULL, lease_until = NULL, completed_at = now()
+            FROM plugin_webhooks w
+            WHERE d.id = :delivery_id::uuid AND w.id = d.webhook_id
+              AND (w.deleted_at IS NOT NULL OR w.status <> 'active')
+              AND (d.status = 'pending' OR (d.status = 'delivering' AND d.lease_until <= now()))
+        ),
+        wanted AS (
             SELECT d.id, d.webhook_id, d.event_id, d.event_type, d.payload, d.attempts, d.scheduled, d.trigger,
                    d.status, d.created_at,
                    CASE WHEN d.status = 'delivering' AND d.lease_until > now() THEN d.lease_until END AS lease_until,
@@ -55,7 +64,8 @@ def claim(conn: Connection, delivery_id: UUID, *, lease_s: int, in_flight: int, 
                     WHERE o.webhook_id = d.webhook_id AND o.status = 'delivering' AND o.lease_until > now()
                       AND o.id <> d.id) AS others
             FROM webhook_deliveries d JOIN plugin_webhooks w ON w.id = d.webhook_id
-            WHERE d.id = :delivery_id::uuid AND d.status IN ('pending', 'delivering')
+            WHERE d.id = :delivery_id AND d.status IN ('pending', 'delivering')
+              AND w.deleted_at IS NULL AND w.status = 'active'
         ),
         taken AS (
             UPDATE webhook_deliveries d
@@ -143,7 +153,10 @@ def settle(
         ),
         noted AS (
             UPDATE plugin_webhooks w
-            SET last_success_at = CASE WHEN :status = 'succeeded' THEN now() ELSE w.last_success_at END,
+            SET succeeded = w.succeeded + (:status = 'succeeded')::int,
+                dead = w.dead + (:status = 'dead')::int,
+                last_delivery_at = CASE WHEN :status IN ('succeeded', 'dead') THEN now() ELSE w.last_delivery_at END,
+                last_success_at = CASE WHEN :status = 'succeeded' THEN now() ELSE w.last_success_at END,
                 failing_since = CASE WHEN :status <> 'succeeded' THEN coalesce(w.failing_since, now()) END,
                 failures_in_row = CASE WHEN :status = 'succeeded' THEN 0 ELSE w.failures_in_row + 1 END,
                 last_error = CASE WHEN :status = 'succeeded' THEN NULL ELSE :error END

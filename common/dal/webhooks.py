@@ -38,15 +38,11 @@ def _list(conn: Connection, account_id: UUID, webhook_id: UUID | None, before: U
     return conn.rows(
         """
         SELECT w.id, w.url, w.events, w.description, w.status, w.disabled_at, w.disabled_reason, w.created_at,
-               d.succeeded, d.failed, d.pending, d.last_delivery_at
+               w.succeeded, w.dead AS failed, w.last_delivery_at,
+               (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = w.id AND status = 'pending')
+               + (SELECT count(*) FROM webhook_deliveries WHERE webhook_id = w.id AND status = 'delivering')
+               AS pending
         FROM plugin_webhooks w
-        CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE status = 'succeeded') AS succeeded,
-                   count(*) FILTER (WHERE status = 'dead') AS failed,
-                   count(*) FILTER (WHERE status IN ('pending', 'delivering')) AS pending,
-                   max(completed_at) FILTER (WHERE status IN ('succeeded', 'dead')) AS last_delivery_at
-            FROM webhook_deliveries WHERE webhook_id = w.id
-        ) d
         WHERE w.account_id = :account_id::uuid AND w.deleted_at IS NULL
           AND (:webhook_id::uuid IS NULL OR w.id = :webhook_id) AND (:before::uuid IS NULL OR w.id < :before)
         ORDER BY w.id DESC LIMIT :limit::int

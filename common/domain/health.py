@@ -1,5 +1,6 @@
 """Whether the service works: the database answers within a second."""
 
+import logging
 import threading
 import time
 
@@ -42,11 +43,10 @@ def _database_answers() -> bool:
 
     def ask() -> None:
         try:
-            with db.reading() as conn:
-                dal.ping(conn)
+            db.pool().run(dal.ping)
             answered.set()
-        except Unavailable:
-            db.pool().drop_idle()
+        except Unavailable as error:
+            logging.getLogger(__name__).warning("the database does not answer: %s", error.detail)
 
     end = time.monotonic() + DEADLINE_S
     threading.Thread(target=ask, name="health", daemon=True).start()

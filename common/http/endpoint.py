@@ -242,25 +242,20 @@ def _work(exchange: Exchange, arguments: dict[str, Any], key: str | None, raw: b
 
     if "conn" not in spec.parameters:
         return run(None), spec.route.status
-    if spec.route.method == "GET" or not spec.route.transaction:
-        with db.pool().connection() as conn:
-            done = run(conn)
-            hooks = conn.take_hooks()
-        db.run_hooks(hooks)
-        return done, spec.route.status
-    with db.transaction() as conn:
-        if key is None or spec.replay is None or exchange.caller is None:
+    if spec.route.method == "GET":
+        return db.pool().run(run), spec.route.status
+    if not spec.route.transaction:
+        with db.reading() as conn:
             return run(conn), spec.route.status
-        model, status, replayed = idempotency.once(
-            conn,
-            exchange.caller,
-            key,
-            spec.name,
-            exchange.call.path.encode() + b"\n" + raw,
-            spec.route.status,
-            lambda: _created(run(conn)),
-            spec.replay,
+    caller, replay = exchange.caller, spec.replay
+    if key is None or replay is None or caller is None:
+        return db.in_transaction(run), spec.route.status
+    request = exchange.call.path.encode() + b"\n" + raw
+    model, status, replayed = db.in_transaction(
+        lambda conn: idempotency.once(
+            conn, caller, key, spec.name, request, spec.route.status, lambda: _created(run(conn)), replay
         )
+    )
     if replayed:
         exchange.headers["Idempotency-Replayed"] = "true"
     return model, status

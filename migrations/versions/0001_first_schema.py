@@ -237,6 +237,10 @@ CREATE TABLE plugin_webhooks (
     secret bytea NOT NULL,
     previous_secret bytea,
     previous_valid_until timestamptz,
+    -- Deliveries by how they ended, kept by each settled attempt: a list must not count a million rows.
+    succeeded bigint NOT NULL DEFAULT 0,
+    dead bigint NOT NULL DEFAULT 0,
+    last_delivery_at timestamptz,
     -- What decides about auto-disabling: kept by each settled attempt.
     last_success_at timestamptz,
     failing_since timestamptz,
