@@ -43,7 +43,7 @@ def task_name(row_id: UUID, attempt: int, generation: int | str) -> str:
 
 def enqueue(queue: str, body: dict[str, Any], name: str, at: datetime | None) -> None:
     """Create a task in `queue` (its full name). One that exists already, or lately did, counts as done."""
-    from google.api_core.exceptions import AlreadyExists
+    from google.api_core.exceptions import Conflict
     from google.cloud.tasks_v2.types import HttpMethod, HttpRequest, Task
 
     request = HttpRequest(
@@ -55,7 +55,7 @@ def enqueue(queue: str, body: dict[str, Any], name: str, at: datetime | None) ->
     task = Task(name=f"{queue}/tasks/{name}", http_request=request, schedule_time=at)
     try:
         _client().create_task(parent=queue, task=task, timeout=TIMEOUT_S)
-    except AlreadyExists:
+    except Conflict:  # AlreadyExists by gRPC, its parent by REST
         return
 
 

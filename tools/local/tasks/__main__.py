@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import sys
 import threading
 from pathlib import Path
 
@@ -11,32 +12,44 @@ from tools.local.processes import die_with_parent
 from tools.local.tasks.api import Api
 from tools.local.tasks.dispatcher import Dispatcher
 from tools.local.tasks.store import Store
+from tools.local.tasks.values import ApiError
+
+THREADS = 8
 
 
 def main() -> None:
     """Serve."""
-    parser = argparse.ArgumentParser(prog="python -m tools.local.tasks", description="Cloud Tasks, locally")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--data", type=Path, required=True, help="the SQLite file")
-    parser.add_argument("--queues", type=Path, required=True, help="queue resources, as JSON")
-    parser.add_argument("--issuer-key", type=Path, required=True)
-    parser.add_argument("--issuer-email", required=True)
-    parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
-    arguments = parser.parse_args()
+    arguments = _arguments()
     if arguments.with_parent:
         die_with_parent()
     logging.getLogger("waitress").setLevel(logging.ERROR)
     issuer = Issuer(arguments.issuer_key.read_text(), arguments.issuer_email)
     dispatcher = Dispatcher(Store(arguments.data), issuer)
     api = Api(dispatcher)
-    for body in json.loads(arguments.queues.read_text()):
-        api.put_queue(body)
+    try:
+        for body in json.loads(arguments.queues.read_text()):
+            api.declare(body)
+    except ApiError as error:
+        sys.exit(f"{arguments.queues}: {error}")
+
+    from waitress import create_server
+
+    server = create_server(api, host=arguments.host, port=arguments.port, threads=THREADS, ident=None)
     threading.Thread(target=dispatcher.run, name="dispatch", daemon=True).start()
+    print(f"ready http://{arguments.host}:{server.effective_port}", flush=True)
+    server.run()
 
-    from waitress import serve
 
-    serve(api, host=arguments.host, port=arguments.port, threads=8, ident=None)
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.local.tasks", description="Cloud Tasks, locally")
+    parser.add_argument("--host", default="127.0.0.1", help="an address")
+    parser.add_argument("--port", type=int, required=True, help="0: any free one, told by the line `ready`")
+    parser.add_argument("--data", type=Path, required=True, help="the SQLite file")
+    parser.add_argument("--queues", type=Path, required=True, help="queue resources, as JSON")
+    parser.add_argument("--issuer-key", type=Path, required=True)
+    parser.add_argument("--issuer-email", required=True)
+    parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

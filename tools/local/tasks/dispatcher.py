@@ -3,146 +3,154 @@
 A task is deleted once its target has answered 2xx: whatever was in flight when this process died is sent again.
 """
 
-import base64
-import http.client
+import math
 import sys
 import threading
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from tools.local.identity import Issuer
-from tools.local.tasks.resources import backoff, exhausted, target, timestamp
+from tools.local.tasks.outgoing import outgoing
+from tools.local.tasks.queues import backoff, exhausted
+from tools.local.tasks.sender import Outcome, send
 from tools.local.tasks.store import Store, Task
+from tools.local.tasks.values import timestamp
 
-MAX_IDLE_S = 1.0
+#: The clock may be set while nothing happens: look at least this often.
+MAX_IDLE_S = 5.0
+#: A token that is a rounding error short of whole is no reason to spin.
+MIN_IDLE_S = 0.001
+#: The statuses with which a target asks for the whole queue to slow down.
+SLOW_DOWN = (429, 503)
 
 
 class Queue:
-    """A queue's configuration and what it has in flight."""
+    """A queue's configuration, its token bucket and how much it has in flight."""
 
     def __init__(self, body: dict[str, Any]) -> None:
         """Full of tokens."""
         self.body = body
-        self.busy: set[str] = set()
-        self.tokens = float(body["rateLimits"]["maxBurstSize"])
-        self.refilled = time.monotonic()
-        #: Unix seconds until which the target asked to be left alone.
-        self.hold_until = 0.0
+        self.busy = 0
+        self._tokens = float(body["rateLimits"]["maxBurstSize"])
+        self._refilled = time.monotonic()
+        #: Monotonic seconds until which the target asked to be left alone.
+        self._held_until = 0.0
 
     def room(self) -> int:
         """How many tasks may be sent now."""
         limits, now = self.body["rateLimits"], time.monotonic()
-        self.tokens = min(
-            limits["maxBurstSize"], self.tokens + (now - self.refilled) * limits["maxDispatchesPerSecond"]
-        )
-        self.refilled = now
-        if self.body["state"] != "RUNNING" or self.hold_until > time.time():
+        refilled = self._tokens + (now - self._refilled) * limits["maxDispatchesPerSecond"]
+        self._tokens, self._refilled = min(limits["maxBurstSize"], refilled), now
+        if self.body["state"] != "RUNNING" or now < self._held_until:
             return 0
-        free: int = limits["maxConcurrentDispatches"] - len(self.busy)
-        return max(0, min(int(self.tokens), free))
+        free: int = limits["maxConcurrentDispatches"] - self.busy
+        return max(0, min(int(self._tokens), free))
+
+    def take(self, count: int) -> None:
+        """`count` tasks are sent."""
+        self._tokens -= count
+        self.busy += count
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._held_until = time.monotonic() + seconds
+
+    def idle_s(self, due_in: float) -> float:
+        """Seconds until a task may be sent, the next being due in `due_in`; infinite: not before something changes."""
+        limits = self.body["rateLimits"]
+        if self.body["state"] != "RUNNING" or self.busy >= limits["maxConcurrentDispatches"]:
+            return math.inf
+        held = self._held_until - time.monotonic()
+        token: float = (1 - self._tokens) / limits["maxDispatchesPerSecond"]
+        return max(MIN_IDLE_S, due_in, held, token)
 
 
 class Dispatcher:
-    """Runs the queues of `store`."""
+    """Runs the queues of `store`. Everything about `queues` is read and changed under `changed`."""
 
     def __init__(self, store: Store, issuer: Issuer) -> None:
         """Nothing is sent until `run`."""
         self.store = store
-        self.queues: dict[str, Queue] = {}
-        self._issuer = issuer
+        self.issuer = issuer
         self.changed = threading.Condition()
+        self.queues = {body["name"]: Queue(body) for body in store.queues()}
 
-    def run(self) -> None:
-        """Send what is due, for ever."""
-        while True:
-            with self.changed:
-                for name, queue in list(self.queues.items()):
-                    self._send_due(name, queue)
-                self.changed.wait(self._idle_s())
+    def put_queue(self, body: dict[str, Any]) -> None:
+        """Make or replace a queue; what it has in flight stays so."""
+        with self.changed:
+            self.store.put_queue(body)
+            known = self.queues.setdefault(body["name"], Queue(body))
+            known.body = body
+            self.changed.notify()
 
-    def force(self, task: Task) -> None:
-        """Send a task now, whatever its time and its queue's limits."""
-        threading.Thread(target=self._attempt, args=(task.name, task.queue), daemon=True).start()
+    def remove_queue(self, name: str) -> None:
+        """Delete a queue and its tasks."""
+        with self.changed:
+            self.store.remove_queue(name, time.time())
+            self.queues.pop(name, None)
 
     def wake(self) -> None:
-        """Something changed: look again."""
+        """A task was added: look again."""
         with self.changed:
             self.changed.notify()
 
-    def _send_due(self, name: str, queue: Queue) -> None:
-        for task in self.store.due(name, time.time(), queue.room(), queue.busy):
-            queue.tokens -= 1
-            queue.busy.add(task.name)
-            threading.Thread(target=self._attempt, args=(task.name, name), daemon=True).start()
+    def run(self) -> None:
+        """Send what is due, for ever."""
+        with self.changed:
+            while True:
+                idle = [self._send_due(name, queue) for name, queue in self.queues.items()]
+                self.changed.wait(min([MAX_IDLE_S, *idle]))
 
-    def _idle_s(self) -> float:
-        """Seconds until something may be due; never long, for rates refill and holds end."""
-        times = [self.store.next_due(name) for name, queue in self.queues.items() if not queue.busy]
-        due = min((moment for moment in times if moment is not None), default=None)
-        return MAX_IDLE_S if due is None else min(MAX_IDLE_S, max(0.01, due - time.time()))
-
-    def _attempt(self, name: str, queue_name: str) -> None:
-        queue = self.queues[queue_name]
-        try:
-            task = self.store.attempt_begins(name, time.time())
+    def force(self, name: str) -> Task | None:
+        """Send a task now, whatever its time, its queue's state and limits; None when it is gone."""
+        with self.changed:
+            task = self.store.claim(name, time.time())
             if task is not None:
-                self._settle(queue, task, *self._call(queue, task))
+                queue = self.queues[task.queue]
+                queue.busy += 1
+                self._start(queue, task)
+        return task
+
+    def _send_due(self, name: str, queue: Queue) -> float:
+        """Send what may be sent; seconds until there may be more."""
+        room = queue.room()
+        due = self.store.claim_due(name, time.time(), room) if room else []
+        queue.take(len(due))
+        for task in due:
+            self._start(queue, task)
+        following = self.store.next_due(name)
+        return math.inf if following is None else queue.idle_s(following - time.time())
+
+    def _start(self, queue: Queue, task: Task) -> None:
+        threading.Thread(target=self._attempt, args=(queue, task, time.time()), daemon=True).start()
+
+    def _attempt(self, queue: Queue, task: Task, began: float) -> None:
+        try:
+            outcome = send(outgoing(queue.body, task, self.issuer.mint), task.deadline_s)
+            self._settle(queue, task, began, outcome)
         finally:
             with self.changed:
-                queue.busy.discard(name)
+                queue.busy -= 1
                 self.changed.notify()
 
-    def _settle(self, queue: Queue, task: Task, status: int, retry_after: float, problem: str) -> None:
-        now, retry = time.time(), queue.body["retryConfig"]
-        if 200 <= status < 300 or exhausted(retry, task.attempts, task.first or now, now):  # noqa: PLR2004
-            if problem:
-                sys.stderr.write(f"{task.name} is given up: {problem}\n")
+    def _settle(self, queue: Queue, task: Task, began: float, outcome: Outcome) -> None:
+        now, retry = time.time(), task.body.get("retryConfig") or queue.body["retryConfig"]
+        if outcome.succeeded:
             self.store.remove(task.name, now)
-            return
-        if status in (429, 503) and retry_after:
-            queue.hold_until = now + retry_after
-        last = {"dispatchTime": timestamp(now), "responseStatus": {"code": 2, "message": problem}}
-        self.store.retry_at(task, now + max(backoff(retry, task.attempts), retry_after), status, last)
+        elif exhausted(retry, task.attempts, task.first or began, now):
+            sys.stderr.write(f"{task.name} is given up after {task.attempts} attempts: {outcome.message}\n")
+            self.store.remove(task.name, now)
+        else:
+            if outcome.status in SLOW_DOWN and outcome.retry_after:
+                with self.changed:
+                    queue.hold(outcome.retry_after)
+            due = now + max(backoff(retry, task.attempts), outcome.retry_after)
+            self.store.retry_at(task.name, due, outcome.status, _last(task, began, now, outcome))
 
-    def _call(self, queue: Queue, task: Task) -> tuple[int, float, str]:
-        """The target's status (0: none), its `Retry-After` in seconds, and what was wrong."""
-        request = task.body["httpRequest"]
-        method, url, oidc = target(queue.body, request)
-        parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        conn = kind(parts.hostname or "", parts.port, timeout=task.deadline)
-        try:
-            path = parts.path + (f"?{parts.query}" if parts.query else "")
-            headers = self._headers(task, request, url, oidc)
-            conn.request(method, path, base64.b64decode(request.get("body", "")), headers)
-            response = conn.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException) as error:
-            kind_of = "DEADLINE_EXCEEDED" if isinstance(error, TimeoutError) else "UNAVAILABLE"
-            return 0, 0.0, f"{kind_of}: {error!r}"
-        finally:
-            conn.close()
-        after = response.headers.get("Retry-After", "")
-        ok = 200 <= response.status < 300  # noqa: PLR2004
-        return (
-            response.status,
-            float(after) if after.isdigit() else 0.0,
-            "" if ok else f"HTTP {response.status}",
-        )
 
-    def _headers(self, task: Task, request: dict[str, Any], url: str, oidc: dict[str, Any] | None) -> dict[str, str]:
-        headers = {
-            **request.get("headers", {}),
-            "User-Agent": "Google-Cloud-Tasks",
-            "X-CloudTasks-QueueName": task.queue.rpartition("/")[2],
-            "X-CloudTasks-TaskName": task.name.rpartition("/")[2],
-            "X-CloudTasks-TaskRetryCount": str(task.attempts - 1),
-            "X-CloudTasks-TaskExecutionCount": str(task.responses),
-            "X-CloudTasks-TaskETA": f"{task.due:.6f}",
-        }
-        if task.previous:
-            headers["X-CloudTasks-TaskPreviousResponse"] = task.previous
-        if oidc:
-            headers["Authorization"] = f"Bearer {self._issuer.mint(oidc.get('audience') or url)}"
-        return headers
+def _last(task: Task, began: float, now: float, outcome: Outcome) -> dict[str, Any]:
+    """An attempt's resource."""
+    attempt: dict[str, Any] = {"scheduleTime": timestamp(task.due), "dispatchTime": timestamp(began)}
+    if outcome.status:
+        attempt["responseTime"] = timestamp(now)
+    return attempt | {"responseStatus": {"code": outcome.code, "message": outcome.message}}
