@@ -14,7 +14,10 @@ from typing import Any
 MIN_LENGTH, MAX_LENGTH = 8, 128
 #: The hash of a random text that nobody kept, made with today's parameters. It stands here, and is not made on first
 #: use, so that the first unknown user of a process does not take twice as long as a known one.
-_DUMMY = "$argon2id$v=19$m=19456,t=2,p=1$4eyFan0X8pGrKnB3CqaMjA$FXgCFldKIcHzG9f/uMfIEKsn+mYGd+Kc7yRk393Gkwg"
+_DUMMY = (
+    "$argon2id$v=19$m=19456,t=2,p=1$4eyFan0X8pGrKnB3CqaMjA$"
+    "FXgCFldKIcHzG9f/uMfIEKsn+mYGd+Kc7yRk393Gkwg"
+)
 #: A hash takes 19 MiB and a core: more at once than there are cores only waits.
 _AT_ONCE = threading.BoundedSemaphore(os.cpu_count() or 1)
 
