@@ -61,6 +61,8 @@ class Settings:
     user_rate: int
     platform_rate: int
     failures_rate: int
+    signin_address_rate: int
+    signin_account_rate: int
     minimum_versions: Mapping[str, str]
     download_url: str
 
@@ -114,6 +116,8 @@ def read(env: Mapping[str, str]) -> Settings:
         user_rate=_number(env, "USER_RATE_PER_MINUTE", 600),
         platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300),
         failures_rate=_number(env, "FAILURES_PER_MINUTE", 60),
+        signin_address_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ADDRESS", 30),
+        signin_account_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT", 10),
         minimum_versions=_pairs(env.get("MINIMUM_PLUGIN_VERSIONS", "")),
         download_url=env.get("PLUGIN_DOWNLOAD_URL", "https://renderiq.example/plugins"),
     )

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from common.db import Connection, connect_url
+from renderiq_client import Client
+
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 60
 
@@ -22,6 +25,21 @@ class RunningStack:
     api_key: str
     data: Path
     process: subprocess.Popen
+
+    def sql(self, statement: str, **params):
+        """Rows of the stack's database, asked as its owner."""
+        port = json.loads((self.data / "config.json").read_text())["ports"]["postgres"]
+        password = (self.data / "postgres" / "password").read_text()
+        conn = Connection(connect_url(f"postgresql://renderiq_owner:{password}@127.0.0.1:{port}/renderiq"))
+        conn._raw.autocommit = True
+        try:
+            return conn.rows(statement, **params)
+        finally:
+            conn.close()
+
+    def client(self, key=None, **options):
+        """The reference client with `key`, else with the account's own."""
+        return Client(self.base_url, key or self.api_key, **options)
 
 
 def start_stack(data: Path, **env: str) -> RunningStack:
@@ -52,11 +70,9 @@ def stop_stack(stack: RunningStack) -> None:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     """A running stack whose limits are out of the tests' way."""
-    raised = {
-        "USER_RATE_PER_MINUTE": "100000",
-        "PLATFORM_RATE_PER_MINUTE": "100000",
-        "FAILURES_PER_MINUTE": "100000",
-    }
+    names = ("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE", "FAILURES_PER_MINUTE")
+    names += ("SIGNINS_PER_MINUTE_OF_ADDRESS", "SIGNINS_PER_MINUTE_OF_ACCOUNT")
+    raised = dict.fromkeys(names, "100000")
     running = start_stack(tmp_path_factory.mktemp("stack"), **raised)
     yield running
     stop_stack(running)

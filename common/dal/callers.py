@@ -141,6 +141,20 @@ def identify(
     )
 
 
+def give_back(conn: Connection, buckets: dict[str, float]) -> None:
+    """Give back what `attempt` took from each bucket, by its interval in seconds: the attempt was a good one."""
+    conn.rows(
+        """
+        UPDATE attempt_limits l SET arrival = l.arrival - taken.interval_s * interval '1 second'
+        FROM unnest(:buckets::text[], :intervals_s::float8[]) AS taken (bucket, interval_s)
+        WHERE l.bucket = taken.bucket
+        RETURNING 1
+        """,
+        buckets=list(buckets),
+        intervals_s=list(buckets.values()),
+    )
+
+
 def attempt(conn: Connection, bucket: str, interval_s: float) -> float:
     """Take one attempt from `bucket` (a minute's worth of burst); seconds to wait, 0 when it was allowed."""
     row = conn.one(

@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+import math
 from uuid import UUID
 
 from common.auth import passwords, refresh_tokens, tokens
@@ -26,10 +27,6 @@ from common.schemas.accounts import (
 )
 
 LIFETIME_S = 3600
-#: Sign-ins a minute: from one address, and for one account from one address. A stranger elsewhere spends
-#: another bucket, so nobody is locked out by others.
-ADDRESS_RATE = 30
-ACCOUNT_RATE = 10
 
 
 def sign_in(conn: Connection, call: Call, body: SignIn) -> SignedIn | CookieSession:
@@ -38,22 +35,12 @@ def sign_in(conn: Connection, call: Call, body: SignIn) -> SignedIn | CookieSess
     Unauthenticated `invalid_credentials` for whatever is wrong, after the same work; RateLimited when the
     address tries too often.
     """
-    network = _network(call.address)
-    wait = callers.attempt(conn, f"signin:{network}", 60 / ADDRESS_RATE)
-    if wait > 0:
-        seconds = int(wait + 0.999)
-        raise RateLimited(
-            f"Too many sign-ins from this address; try again in {seconds} s.",
-            headers={"Retry-After": str(seconds)},
-            retry_after=seconds,
-            violated_policies=["address"],
-        )
-    person = hashlib.sha256(body.email.lower().encode()).hexdigest()
-    locked = callers.attempt(conn, f"signin:{network}:{person}", 60 / ACCOUNT_RATE) > 0
+    buckets = _take(conn, call.address, body.email)
     account = dal.find_by_email(conn, body.email)
     right = passwords.verify(account["password_hash"] if account else None, body.password)
-    if account is None or not right or locked or account["disabled_at"]:
+    if account is None or not right or buckets is None or account["disabled_at"]:
         raise _invalid_credentials()
+    callers.give_back(conn, buckets)
     if passwords.needs_rehash(account["password_hash"]):
         fresh = passwords.hash_password(body.password)
         dal.update_password_hash(conn, account["id"], account["password_hash"], fresh)
@@ -104,6 +91,31 @@ def me(conn: Connection, caller: Caller) -> Me:
         platform=caller.platform.name,
         sessions=sessions if caller.kind == "session" else None,
     )
+
+
+def _take(conn: Connection, address: str, email: str) -> dict[str, float] | None:
+    """The limits that this try has taken from, with how much; None when the account is locked from here.
+
+    A stranger elsewhere takes from another bucket, so nobody is locked out by others. RateLimited when the address
+    has failed too often, for whatever accounts.
+    """
+    config = settings()
+    network = _network(address)
+    person = hashlib.sha256(email.lower().encode()).hexdigest()
+    buckets = {
+        f"signin:{network}": 60 / config.signin_address_rate,
+        f"signin:{network}:{person}": 60 / config.signin_account_rate,
+    }
+    waits = [callers.attempt(conn, bucket, interval_s) for bucket, interval_s in buckets.items()]
+    if waits[0] > 0:
+        seconds = math.ceil(waits[0])
+        raise RateLimited(
+            f"Too many failed sign-ins from this address; try again in {seconds} s.",
+            headers={"Retry-After": str(seconds)},
+            retry_after=seconds,
+            violated_policies=["address"],
+        )
+    return buckets if waits[1] <= 0 else None
 
 
 def _token_session(conn: Connection, account: Row, device: str) -> SignedIn:

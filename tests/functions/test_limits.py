@@ -1,0 +1,120 @@
+"""Rate limits: exact, told in headers, and all-or-nothing."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import start_stack, stop_stack
+from tests.support import request
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """A stack with small limits: 60 a minute for a user, 30 for a platform, 20 failures for an address."""
+    small = {"USER_RATE_PER_MINUTE": "60", "PLATFORM_RATE_PER_MINUTE": "30", "FAILURES_PER_MINUTE": "20"}
+    running = start_stack(tmp_path_factory.mktemp("limited"), MINIMUM_PLUGIN_VERSIONS="revit=2.0.0", **small)
+    yield running
+    stop_stack(running)
+
+
+@pytest.fixture
+def full(limited):
+    """Buckets that are empty again, all of the limit to be had."""
+    limited.sql("WITH gone AS (DELETE FROM rate_limits RETURNING 1) SELECT 1")
+    limited.sql("WITH gone AS (DELETE FROM attempt_limits RETURNING 1) SELECT 1")
+    return limited
+
+
+def get(stack, platform="sketchup", path="/projects"):
+    return request(stack.base_url, "GET", path, X_API_Key=stack.api_key, X_Renderiq_Platform=platform)
+
+
+def test_each_answer_tells_both_limits(full):
+    answer = get(full)
+    assert answer.headers["RateLimit-Policy"] == '"user";q=60;w=60, "platform";q=30;w=60'
+    assert answer.headers["RateLimit"] == '"user";r=59;t=1, "platform";r=29;t=2'
+    assert (answer.headers["X-RateLimit-Limit"], answer.headers["X-RateLimit-Remaining"]) == ("30", "29")
+
+
+def test_of_many_at_once_as_many_are_accepted_as_the_limit_says(full):
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(lambda _: get(full), range(80)))
+    took = time.monotonic() - started
+    accepted = sum(answer.status == 200 for answer in answers)
+    assert 30 <= accepted <= 30 + int(took / 2) + 1
+    assert {answer.code for answer in answers if answer.status != 200} == {"rate_limited"}
+
+
+def test_a_full_platform_takes_nothing_from_the_user(full):
+    for _ in range(40):
+        get(full, "sketchup")
+    left = int(get(full, "rhino").headers["RateLimit"].partition("r=")[2].partition(";")[0])
+    assert left >= 60 - 31 - 1
+
+
+def test_after_the_wait_that_was_told_the_next_request_passes(full):
+    while (refused := get(full)).status == 200:
+        pass
+    assert refused.json["violatedPolicies"] == ["platform"]
+    assert refused.json["retryAfter"] == int(refused.headers["Retry-After"])
+    time.sleep(int(refused.headers["Retry-After"]))
+    assert get(full).status == 200
+
+
+def test_an_address_that_fails_too_often_is_refused_but_not_with_a_valid_key(full):
+    wrong = {"Authorization": "Bearer e30.e30.e30"}
+    answers = [request(full.base_url, "GET", "/projects", **wrong) for _ in range(25)]
+    assert [a.status for a in answers].count(429) >= 3
+    assert answers[-1].headers["Retry-After"]
+    assert get(full).status == 200
+
+
+def test_a_time_far_in_the_future_heals(full):
+    get(full)
+    full.sql(
+        "UPDATE rate_limits SET arrivals[1] = now() + interval '1 year', arrivals[3] = now() + interval '1 year' RETURNING 1"
+    )
+    assert get(full).status == 200
+    assert get(full).headers["RateLimit"] == '"user";r=58;t=1, "platform";r=28;t=2'
+
+
+def test_health_costs_nothing_and_tells_a_plugin_that_is_too_old(full):
+    for _ in range(70):
+        answer = request(full.base_url, "GET", "/health", User_Agent="Renderiq-Plugin/Revit/1.9.0")
+    assert answer.status == 200
+    assert answer.json["platform"] == {
+        "name": "revit",
+        "supported": True,
+        "pluginVersion": "1.9.0",
+        "minimumVersion": "2.0.0",
+        "updateRequired": True,
+        "source": "user_agent",
+    }
+
+
+def test_a_plugin_that_is_too_old_is_told_what_to_fetch(full):
+    sent = {"X-API-Key": full.api_key, "User-Agent": "Renderiq-Plugin/Revit/1.9.0"}
+    refused = request(full.base_url, "GET", "/projects", **sent)
+    assert (refused.status, refused.code) == (426, "plugin_update_required")
+    assert refused.json["minimumVersion"] == "2.0.0"
+    assert refused.json["downloadUrl"].startswith("https://")
+
+
+def sign_in(stack, password):
+    return request(stack.base_url, "POST", "/auth/signin", body={"email": stack.email, "password": password})
+
+
+def test_guessing_locks_the_account_from_here_without_telling_and_a_good_sign_in_costs_nothing(full):
+    for _ in range(15):
+        assert sign_in(full, full.password).status == 200
+    for _ in range(11):
+        assert sign_in(full, "a wrong guess").code == "invalid_credentials"
+    assert sign_in(full, full.password).code == "invalid_credentials"
+
+
+def test_an_address_that_guesses_on_is_told_to_wait(full):
+    answers = [sign_in(full, "a wrong guess") for _ in range(33)]
+    assert answers[-1].code == "rate_limited"
+    assert int(answers[-1].headers["Retry-After"]) >= 1
