@@ -1,0 +1,224 @@
+"""Webhooks: registered, delivered, tried again, and given up."""
+
+import json
+import queue
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook
+
+from tests.support import request
+
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
+
+
+class Receiver:
+    """A receiver that answers what it is told to (204 when it is told nothing), and keeps what it got."""
+
+    def __init__(self):
+        self.got = queue.Queue()
+        self.answers = queue.Queue()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.got.put((time.time(), dict(self.headers), body))
+                try:
+                    status, headers = outer.answers.get_nowait()
+                except queue.Empty:
+                    status, headers = 204, {}
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def receiver():
+    running = Receiver()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def webhook(stack, receiver):
+    made = register(stack, receiver.url)
+    yield made.json
+    request(stack.base_url, "DELETE", f"/webhooks/{made.json['id']}", X_API_Key=stack.api_key)
+
+
+@pytest.fixture(scope="module")
+def upload_id(stack, tmp_path_factory):
+    picture = tmp_path_factory.mktemp("webhooks") / "room.png"
+    picture.write_bytes(SNAPSHOT.read_bytes())
+    return stack.client().upload(picture)["id"]
+
+
+def register(stack, url, events=("render.completed",)):
+    body = {"url": url, "events": list(events)}
+    return request(stack.base_url, "POST", "/webhooks/register", body=body, X_API_Key=stack.api_key)
+
+
+def show(stack, webhook):
+    return request(stack.base_url, "GET", f"/webhooks/{webhook['id']}", X_API_Key=stack.api_key).json
+
+
+def complete_a_render(stack, upload_id):
+    """Cause one event."""
+    client = stack.client()
+    return client.wait(client.render(upload_id, "a room", quality="draft")["id"])
+
+
+def deliveries(stack, webhook):
+    return stack.sql(
+        "SELECT id, status, attempts, last_status_code, last_error_class FROM webhook_deliveries"
+        " WHERE webhook_id = :id::uuid ORDER BY id",
+        id=webhook["id"],
+    )
+
+
+def settled(stack, webhook, timeout=30):
+    """The webhook's only delivery, once it is settled."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        (found,) = deliveries(stack, webhook) or [{"status": "pending"}]
+        if found["status"] not in ("pending", "delivering"):
+            return found
+        time.sleep(0.05)
+    pytest.fail(f"not settled: {found}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/hook",
+        "https://10.0.0.1/hook",
+        "https://169.254.169.254/latest",
+        "https://[::ffff:10.0.0.1]/hook",
+        "https://user:password@example.com/",
+        "https://example.com:22/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://127.1/",
+        "https://example.com./",
+        "https://example.com/#fragment",
+        "ftp://example.com/",
+        "nonsense",
+    ],
+)
+def test_a_url_that_nothing_may_be_sent_to_is_refused(stack, url):
+    refused = register(stack, url)
+    assert (refused.status, refused.code) == (422, "url_not_allowed")
+    assert refused.json["errors"][0]["field"] == "url"
+
+
+def test_an_unknown_event_is_refused(stack, receiver):
+    assert register(stack, receiver.url, ["render.exploded"]).code == "invalid_request"
+
+
+def test_the_secret_is_shown_once(stack, webhook):
+    assert webhook["secret"].startswith("whsec_")
+    for path in (f"/webhooks/{webhook['id']}", "/webhooks"):
+        answer = request(stack.base_url, "GET", path, X_API_Key=stack.api_key)
+        assert b"whsec_" not in answer.body
+        assert webhook["id"].encode() in answer.body
+
+
+def test_a_delivery_is_signed_and_counted(stack, receiver, webhook, upload_id):
+    render = complete_a_render(stack, upload_id)
+    _, headers, body = receiver.got.get(timeout=10)
+    event = Webhook(webhook["secret"]).verify(body, headers)
+    assert event["data"]["id"] == render["id"]
+    assert settled(stack, webhook)["status"] == "succeeded"
+    assert show(stack, webhook)["counts"] == {"succeeded": 1, "failed": 0, "pending": 0}
+
+
+def test_a_failed_delivery_is_tried_again_under_the_same_id_with_a_fresh_signature(stack, receiver, webhook, upload_id):
+    receiver.answers.put((500, {}))
+    complete_a_render(stack, upload_id)
+    first, one, _ = receiver.got.get(timeout=10)
+    second, two, body = receiver.got.get(timeout=20)
+    assert 3.9 <= second - first <= 8
+    assert one["webhook-id"] == two["webhook-id"]
+    assert int(two["webhook-timestamp"]) > int(one["webhook-timestamp"])
+    Webhook(webhook["secret"]).verify(body, two)
+    found = settled(stack, webhook)
+    assert (found["status"], found["attempts"], found["last_status_code"]) == ("succeeded", 2, 204)
+    log = stack.sql(
+        "SELECT number, status_code, error_class, request_headers FROM webhook_attempts"
+        " WHERE delivery_id = :id::uuid ORDER BY number",
+        id=found["id"],
+    )
+    assert [(row["number"], row["status_code"], row["error_class"]) for row in log] == [
+        (1, 500, "http_5xx"),
+        (2, 204, None),
+    ]
+    assert {row["request_headers"]["webhook-signature"] for row in log} == {"[redacted]"}
+
+
+def test_a_receiver_that_is_gone_ends_its_webhook_with_a_reason(stack, receiver, webhook, upload_id):
+    receiver.answers.put((410, {}))
+    complete_a_render(stack, upload_id)
+    assert settled(stack, webhook)["last_error_class"] == "gone"
+    told = show(stack, webhook)
+    assert told["status"] == "failing"
+    assert "410" in told["disabledReason"]
+    complete_a_render(stack, upload_id)
+    assert [row["status"] for row in deliveries(stack, webhook)] == ["dead", "skipped"]
+
+
+def test_a_redirect_is_a_failure_and_not_followed(stack, receiver, webhook, upload_id):
+    receiver.answers.put((302, {"Location": receiver.url + "/elsewhere"}))
+    complete_a_render(stack, upload_id)
+    receiver.got.get(timeout=10)
+    time.sleep(0.5)
+    assert receiver.got.empty()
+    assert deliveries(stack, webhook)[0]["last_error_class"] == "redirect"
+
+
+def test_retry_after_is_a_floor(stack, receiver, webhook, upload_id):
+    receiver.answers.put((503, {"Retry-After": "8"}))
+    complete_a_render(stack, upload_id)
+    first, *_ = receiver.got.get(timeout=10)
+    second, *_ = receiver.got.get(timeout=20)
+    assert second - first >= 7.9
+
+
+def test_what_a_deleted_webhook_still_was_to_get_is_canceled(stack, receiver, upload_id):
+    webhook = register(stack, receiver.url).json
+    receiver.answers.put((500, {}))
+    complete_a_render(stack, upload_id)
+    receiver.got.get(timeout=10)
+    end = time.monotonic() + 5
+    while deliveries(stack, webhook)[0]["attempts"] == 0 and time.monotonic() < end:
+        time.sleep(0.05)
+    path = f"/webhooks/{webhook['id']}"
+    assert request(stack.base_url, "DELETE", path, X_API_Key=stack.api_key).status == 204
+    assert request(stack.base_url, "GET", path, X_API_Key=stack.api_key).code == "not_found"
+    assert deliveries(stack, webhook)[0]["status"] == "canceled"
+    time.sleep(7)
+    assert receiver.got.empty()
+
+
+def test_the_payload_holds_no_url_where_it_is_stored(stack, receiver, webhook, upload_id):
+    complete_a_render(stack, upload_id)
+    receiver.got.get(timeout=10)
+    stored = stack.sql("SELECT payload FROM webhook_deliveries WHERE webhook_id = :id::uuid", id=webhook["id"])
+    assert "X-Goog-Signature" not in json.dumps(stored[0]["payload"])
