@@ -22,7 +22,7 @@ reset: ## Empty the local stack's data
 	rm -rf .local .demo
 
 test: check ## Check, then run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types ## Lint, types, layering, and the endpoint table
 	@$(BIN)/lint-imports --no-logo

@@ -46,6 +46,8 @@ class Settings:
     render_queue: str
     delivery_queues: tuple[str, ...]
     task_account: str
+    #: Whether the platform verifies a task's token before the function is called (Cloud Run's IAM).
+    task_iam: bool
     task_audience: str
     # Sessions and keys.
     public_url: str
@@ -104,6 +106,7 @@ def read(env: Mapping[str, str]) -> Settings:
         render_queue=env.get("RENDER_QUEUE", ""),
         delivery_queues=_words(env.get("DELIVERY_QUEUES", "")),
         task_account=env.get("TASK_ACCOUNT", ""),
+        task_iam=env.get("TASK_IAM", "") == "1",
         task_audience=env.get("TASK_AUDIENCE", ""),
         public_url=env.get("PUBLIC_URL", ""),
         token_issuer=env.get("TOKEN_ISSUER", "renderiq"),

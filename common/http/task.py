@@ -86,6 +86,9 @@ def _run(spec: Spec, name: str, request: "Request") -> None:
     if request.method != spec.route.method:
         raise MethodNotAllowed(headers={"Allow": spec.route.method})
     config = settings()
+    if not config.task_iam or "X-Serverless-Authorization" in request.headers:
+        # Cloud Run would have verified that other header, and left this one as it came.
+        raise Unauthenticated("Only our own tasks call this.")
     audience = config.task_audience or f"renderiq-tasks-{name}"
     try:
         task_identity.check(request.headers.get("Authorization"), audience, config.require("task_account"), now())

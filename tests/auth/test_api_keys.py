@@ -63,6 +63,7 @@ def test_garbage_is_no_key_and_never_raises(text):
         "", KEY + "\n", " " + KEY, KEY + "0", KEY[:-1], KEY.upper(), KEY.replace("live", "test"),
         KEY.replace("rq", "rq\0"), KEY[:-1] + "é", KEY[:-1] + "٣", KEY * 10_000,
     ],
+    ids=range(11),
 )  # fmt: skip
 def test_a_key_with_anything_changed_is_no_key(text):
     assert not api_keys.well_formed(text)

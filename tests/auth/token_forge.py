@@ -6,12 +6,24 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from common.auth import tokens
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 ISSUER, AUDIENCE = "renderiq", "renderiq-plugins"
 ACCOUNT, SESSION = UUID("0190b4f0-0000-7000-8000-000000000001"), UUID("0190b4f0-0000-7000-8000-000000000002")
-PEM, JWK = tokens.generate_key()
+
+
+def derived_key(number: int) -> tuple[str, dict[str, str]]:
+    """A key that is the same in each run, so that the tests' names are."""
+    key = ec.derive_private_key(number, ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return pem, tokens.public_jwk(pem)
+
+
+PEM, JWK = derived_key(1_000_003)
 JWKS = tokens.jwks([JWK])
 HEADER = {"alg": "ES256", "kid": JWK["kid"], "typ": "at+jwt"}
 IAT = int(NOW.timestamp())
@@ -28,7 +40,7 @@ def encode(part: Any) -> str:
 
 
 def signature(signed: str, pem: str = PEM, *, der: bool = False) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
+    from cryptography.hazmat.primitives.asymmetric import utils
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 

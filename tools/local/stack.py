@@ -171,6 +171,7 @@ class Stack:
             "RENDER_QUEUE": f"{LOCATION}/queues/renders",
             "DELIVERY_QUEUES": ",".join(f"{LOCATION}/queues/deliveries-{n}" for n in range(DELIVERY_SHARDS)),
             "TASK_ACCOUNT": TASKS_ACCOUNT,
+            "TASK_IAM": "1",
             "PUBLIC_URL": f"http://127.0.0.1:{ports['gateway']}",
             "TOKEN_PRIVATE_KEY": config["token_key"],
             "TOKEN_JWKS": json.dumps(config["jwks"]),
