@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /app
 COPY requirements.lock .
-RUN pip install --no-cache-dir --require-hashes --target /packages -r requirements.lock
+RUN pip install --no-cache-dir --no-deps --require-hashes --target /packages -r requirements.lock
 
 FROM python:3.13-slim
 ENV PYTHONPATH=/app:/packages PYTHONUNBUFFERED=1 PORT=8080 FUNCTION_TARGET=main WORKERS=1

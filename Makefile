@@ -7,7 +7,7 @@ DATA ?=
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve reset test check lint types routes migrate samples lock
+.PHONY: help demo serve reset test check lint types routes migrate bench samples lock
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ routes: $(SETUP) ## Write terraform/functions.json, the endpoint table
 migrate: $(SETUP) ## Migrate MIGRATIONS_DATABASE_URL to the newest revision
 	@$(BIN)/python -m alembic upgrade head
 
+bench: $(SETUP) ## Measure, as ratios within one run (never part of the tests)
+	@$(BIN)/python -m tools.bench
+
 samples: $(SETUP) ## Write a contact sheet of the studio engine
 	@$(BIN)/python -m tools.samples
 
@@ -54,5 +57,5 @@ $(SETUP): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing what requirements-dev.lock pins ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $(SETUP)
