@@ -55,6 +55,9 @@ class Settings:
     token_audience: str
     token_private_key: str = field(repr=False)
     token_jwks: str
+    # An external issuer (OpenID Connect) that is trusted beside our own; empty: none.
+    oidc_issuer: str
+    oidc_audience: str
     api_key_prefix: str
     # Webhooks: Fernet keys, the first one encrypts.
     webhook_secret_keys: tuple[str, ...] = field(repr=False)
@@ -65,6 +68,7 @@ class Settings:
     failures_rate: int
     signin_address_rate: int
     signin_account_rate: int
+    signin_pair_rate: int
     minimum_versions: Mapping[str, str]
     download_url: str
 
@@ -113,6 +117,8 @@ def read(env: Mapping[str, str]) -> Settings:
         token_audience=env.get("TOKEN_AUDIENCE", "renderiq-plugins"),
         token_private_key=env.get("TOKEN_PRIVATE_KEY", ""),
         token_jwks=env.get("TOKEN_JWKS", ""),
+        oidc_issuer=_oidc_issuer(env, deployed=deployed),
+        oidc_audience=env.get("OIDC_AUDIENCE", ""),
         api_key_prefix=env.get("API_KEY_PREFIX", "rq_sk_live_"),
         webhook_secret_keys=_words(env.get("WEBHOOK_SECRET_KEYS", "")),
         webhooks_allow_local=env.get("WEBHOOKS_ALLOW_LOCAL", "") == "1",
@@ -120,10 +126,21 @@ def read(env: Mapping[str, str]) -> Settings:
         platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300),
         failures_rate=_number(env, "FAILURES_PER_MINUTE", 60),
         signin_address_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ADDRESS", 30),
-        signin_account_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT", 10),
+        signin_account_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT", 30),
+        signin_pair_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS", 10),
         minimum_versions=_pairs(env.get("MINIMUM_PLUGIN_VERSIONS", "")),
         download_url=env.get("PLUGIN_DOWNLOAD_URL", "https://renderiq.example/plugins"),
     )
+
+
+def _oidc_issuer(env: Mapping[str, str], *, deployed: bool) -> str:
+    """The external issuer, with the audience that its tokens must be for; a deployed one is https."""
+    issuer = env.get("OIDC_ISSUER", "")
+    if issuer and not env.get("OIDC_AUDIENCE"):
+        raise ConfigError("OIDC_ISSUER needs OIDC_AUDIENCE")
+    if issuer and deployed and not issuer.startswith("https://"):
+        raise ConfigError("OIDC_ISSUER is https where the function is deployed")
+    return issuer
 
 
 def _number(env: Mapping[str, str], name: str, default: int) -> int:

@@ -27,6 +27,8 @@ STATEMENT_TIMEOUT_MS = 10_000
 
 #: The constraints that a caller can run into, and what it means.
 CONSTRAINTS: dict[str, Callable[[], Problem]] = {
+    "accounts_email_taken": lambda: Conflict("An account has this e-mail address.", code="email_taken"),
+    "accounts_external_subject_taken": lambda: Conflict("An account has this subject.", code="subject_taken"),
     "projects_name_taken": lambda: Conflict("A project of this name exists.", code="name_taken"),
     "idempotency_keys_pkey": lambda: Conflict(
         "The first request with this Idempotency-Key is still running.", code="idempotency_in_flight"

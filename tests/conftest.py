@@ -72,6 +72,7 @@ def stack(tmp_path_factory):
     """A running stack whose limits are out of the tests' way."""
     names = ("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE", "FAILURES_PER_MINUTE")
     names += ("SIGNINS_PER_MINUTE_OF_ADDRESS", "SIGNINS_PER_MINUTE_OF_ACCOUNT")
+    names += ("SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS",)
     raised = dict.fromkeys(names, "100000")
     running = start_stack(tmp_path_factory.mktemp("stack"), **raised)
     yield running

@@ -52,6 +52,7 @@ def _make(conn: Connection, made: dict[str, str]) -> None:
             scopes=sorted(ALL),
             platforms=[],
             expires_at=None,
+            max_age_days=None,
             sha256=api_keys.digest(made["api_key"]),
             hint=api_keys.hint(made["api_key"]),
         )

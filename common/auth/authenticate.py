@@ -16,9 +16,9 @@ from common.dal import callers
 from common.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthenticated, UpdateRequired
 from common.platforms import Detected
 from common.routing import Route
+from common.schemas.accounts import COOKIE
 from common.schemas.base import rfc3339
 
-COOKIE = "__Host-session"
 _SAFE_METHODS = ("GET", "HEAD")
 
 
@@ -30,12 +30,13 @@ class Garbage(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a request shows: one of the three."""
+    """What a request shows: one of the four."""
 
     key_sha256: bytes | None = None
     session_id: UUID | None = None
     session_account_id: UUID | None = None
     cookie_sha256: bytes | None = None
+    external_subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,23 +64,24 @@ def authenticate(
     config = settings()
     try:
         credential = read(headers, cookies)
-        refusal = update_required(platform, config) or _csrf(route, headers, credential)
+        refusal: Problem | None = update_required(platform, config) or _csrf(route, headers, credential)
         row = _identify(route, credential, platform.name, config, spend=refusal is None)
         if row is None:
             raise _unknown(credential)
-        _judge(row, route)
+        refusal = _forbidden(row, route) or refusal
     except Unauthenticated as problem:
         raise _counted(problem, address, config) from None
-    if refusal:
-        raise refusal
     buckets = [
         Bucket("user", config.user_rate, row["user_full_s"]),
         Bucket("platform", config.platform_rate, row["platform_full_s"]),
     ]
+    told = limits.headers(buckets) | _rotation(row)
+    if refusal:
+        refusal.headers |= told
+        raise refusal
     if not row["spent"]:
         raise limits.refusal(buckets, route.cost)
-    caller = _caller(row, platform, user_agent, address, request_id)
-    return Authenticated(caller, limits.headers(buckets) | _rotated(row))
+    return Authenticated(_caller(row, platform, user_agent, address, request_id), told)
 
 
 def read(headers: Mapping[str, str], cookies: Mapping[str, str]) -> Credential:
@@ -135,10 +137,12 @@ def _key(secret: str) -> Credential:
 
 
 def _token(token: str) -> Credential:
-    from common.auth import tokens
+    from common.auth import oidc, tokens
 
     config = settings()
     try:
+        if config.oidc_issuer and tokens.claimed_issuer(token) == config.oidc_issuer:
+            return Credential(external_subject=oidc.verify(token, config.oidc_issuer, config.oidc_audience))
         claims = tokens.verify(token, jwks(), config.token_issuer, config.token_audience)
     except tokens.TokenInvalid:
         raise Unauthenticated("The access token is not valid, or no longer.", code="invalid_token") from None
@@ -153,6 +157,7 @@ def _identify(route: Route, credential: Credential, platform: str, config: Setti
             session_id=credential.session_id,
             session_account_id=credential.session_account_id,
             cookie_sha256=credential.cookie_sha256,
+            external_subject=credential.external_subject,
             scope=route.scope,
             platform=platform,
             bucket=limits.bucket_of(platform),
@@ -167,21 +172,23 @@ def _identify(route: Route, credential: Credential, platform: str, config: Setti
 def _unknown(credential: Credential) -> Unauthenticated:
     if credential.key_sha256:
         return Unauthenticated("There is no such API key.", code="invalid_key")
+    if credential.external_subject:
+        return Unauthenticated("No account belongs to this token's subject.", code="invalid_token")
     return Unauthenticated("The session has ended.", code="invalid_token")
 
 
-def _judge(row: db.Row, route: Route) -> None:
-    """Raise what the statement's verdict means."""
+def _forbidden(row: db.Row, route: Route) -> Problem | None:
+    """What the statement's verdict forbids. Unauthenticated when the credential is good no longer."""
     api_key = row["kind"] == "api_key"
     match row["verdict"]:
         case "ok":
-            return
+            return None
         case "session_required":
-            raise Forbidden("Only a signed-in person may do this.", code="session_required")
+            return Forbidden("Only a signed-in person may do this.", code="session_required")
         case "insufficient_scope":
-            raise Forbidden(f"The key lacks the scope {route.scope}.", scope=route.scope)
+            return Forbidden(f"The key lacks the scope {route.scope}.", scope=route.scope)
         case "platform_not_allowed":
-            raise Forbidden("The key is bound to another platform.", code="platform_not_allowed")
+            return Forbidden("The key is bound to another platform.", code="platform_not_allowed")
         case "expired" if api_key:
             raise Unauthenticated("The API key has expired.", code="key_expired")
         case "revoked":
@@ -211,11 +218,13 @@ def _counted(problem: Unauthenticated, address: str, config: Settings) -> Proble
     )
 
 
-def _rotated(row: db.Row) -> dict[str, str]:
-    """Tell whoever uses a rotated-out secret when it ends."""
-    if row["valid_until"] is None:
-        return {}
-    return {"X-Renderiq-Key-Rotated": f"grace-ends={rfc3339(row['valid_until'])}"}
+def _rotation(row: db.Row) -> dict[str, str]:
+    """Tell whoever uses a rotated-out secret when it ends, and an ageing one by when to rotate it."""
+    if row["valid_until"]:
+        return {"X-Renderiq-Key-Rotated": f"grace-ends={rfc3339(row['valid_until'])}"}
+    if row["rotate_by"]:
+        return {"X-Renderiq-Key-Rotate-By": rfc3339(row["rotate_by"])}
+    return {}
 
 
 def _caller(row: db.Row, platform: Detected, user_agent: str, address: str, request_id: str) -> Caller:

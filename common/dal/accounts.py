@@ -9,19 +9,36 @@ def find_by_email(conn: Connection, email: str) -> Row | None:
     """The account of an e-mail address, in whatever case it is written."""
     return conn.maybe(
         """
-        SELECT id, email, name, password_hash, disabled_at FROM accounts WHERE lower(email) = lower(:email::text)
+        SELECT id, email, name, password_hash, external_subject, disabled_at, created_at
+        FROM accounts WHERE lower(email) = lower(:email::text)
         """,
         email=email,
     )
 
 
-def insert(conn: Connection, email: str, name: str, password_hash: str) -> UUID:
-    """A new account without credits."""
+def find_for_sign_in(conn: Connection, email: str, network: str) -> Row | None:
+    """The account of an e-mail address, and whether it has signed in from `network` in the last 90 days."""
+    return conn.maybe(
+        """
+        SELECT a.id, a.email, a.name, a.password_hash, a.disabled_at,
+               EXISTS (SELECT FROM sessions s WHERE s.account_id = a.id AND s.network = :network::text
+                       AND s.created_at > now() - interval '90 days') AS knows_network
+        FROM accounts a WHERE lower(a.email) = lower(:email::text)
+        """,
+        email=email,
+        network=network,
+    )
+
+
+def insert(
+    conn: Connection, email: str, name: str, password_hash: str | None, external_subject: str | None = None
+) -> UUID:
+    """A new account without credits. Conflict `email_taken` or `subject_taken`."""
     row = conn.one(
         """
         WITH account AS (
-            INSERT INTO accounts (email, name, password_hash)
-            VALUES (:email::text, :name::text, :password_hash::text)
+            INSERT INTO accounts (email, name, password_hash, external_subject)
+            VALUES (:email::text, :name::text, :password_hash::text, :external_subject::text)
             RETURNING id
         ),
         credits AS (INSERT INTO credit_accounts (account_id) SELECT id FROM account)
@@ -30,6 +47,7 @@ def insert(conn: Connection, email: str, name: str, password_hash: str) -> UUID:
         email=email,
         name=name,
         password_hash=password_hash,
+        external_subject=external_subject,
     )
     found: UUID = row["id"]
     return found
@@ -45,6 +63,20 @@ def rename_away(conn: Connection, email: str) -> None:
         """,
         email=email,
     )
+
+
+def set_disabled(conn: Connection, account_id: UUID, *, disabled: bool) -> bool:
+    """Disable an account, or let it in again; whether that changed anything."""
+    row = conn.maybe(
+        """
+        UPDATE accounts SET disabled_at = CASE WHEN :disabled::boolean THEN now() END
+        WHERE id = :account_id::uuid AND (disabled_at IS NOT NULL) <> :disabled
+        RETURNING id
+        """,
+        account_id=account_id,
+        disabled=disabled,
+    )
+    return row is not None
 
 
 def update_password_hash(conn: Connection, account_id: UUID, known: str, password_hash: str) -> None:
@@ -65,6 +97,7 @@ def insert_session(
     conn: Connection,
     account_id: UUID,
     device: str,
+    network: str,
     *,
     cookie_sha256: bytes | None,
     refresh_sha256: bytes | None,
@@ -73,8 +106,8 @@ def insert_session(
     row = conn.maybe(
         """
         WITH session AS (
-            INSERT INTO sessions (account_id, device, cookie_sha256, expires_at)
-            SELECT id, :device::text, :cookie_sha256::bytea, now() + interval '90 days'
+            INSERT INTO sessions (account_id, device, network, cookie_sha256, expires_at)
+            SELECT id, :device::text, :network::text, :cookie_sha256::bytea, now() + interval '90 days'
             FROM accounts WHERE id = :account_id::uuid AND disabled_at IS NULL
             RETURNING id
         ),
@@ -86,18 +119,35 @@ def insert_session(
         """,
         account_id=account_id,
         device=device,
+        network=network,
         cookie_sha256=cookie_sha256,
         refresh_sha256=refresh_sha256,
     )
     return row["id"] if row else None
 
 
-def lock_refresh_token(conn: Connection, sha256: bytes) -> Row | None:
-    """A refresh token with its session and account, locked, and what may be done with it.
+def lock_session_of_refresh_token(conn: Connection, sha256: bytes) -> bool:
+    """Lock the session of a refresh token; whether there is one.
+
+    By a statement of its own: what is read of the token's successors must be as it is once the lock is got.
+    """
+    row = conn.maybe(
+        """
+        SELECT s.id FROM sessions s
+        WHERE s.id = (SELECT session_id FROM refresh_tokens WHERE sha256 = :sha256::bytea)
+        FOR UPDATE
+        """,
+        sha256=sha256,
+    )
+    return row is not None
+
+
+def get_refresh_token(conn: Connection, sha256: bytes) -> Row:
+    """A refresh token with its session and account, and what may be done with it.
 
     `state`: `fresh`; `repeatable` (used within 60 s, its successor never was); `reused`; `ended`.
     """
-    return conn.maybe(
+    return conn.one(
         """
         SELECT t.session_id, s.account_id, a.email, a.name,
                CASE
@@ -115,7 +165,6 @@ def lock_refresh_token(conn: Connection, sha256: bytes) -> Row | None:
         JOIN sessions s ON s.id = t.session_id
         JOIN accounts a ON a.id = s.account_id
         WHERE t.sha256 = :sha256::bytea
-        FOR UPDATE OF s, t
         """,
         sha256=sha256,
     )
@@ -141,9 +190,9 @@ def exchange_refresh_token(conn: Connection, session_id: UUID, used: bytes, succ
     )
 
 
-def end_session(conn: Connection, session_id: UUID, reason: str) -> None:
-    """End a session; its access tokens are refused on the next request."""
-    conn.rows(
+def end_session(conn: Connection, session_id: UUID, reason: str) -> bool:
+    """End a session; its access tokens are refused on the next request. Whether it was not over yet."""
+    row = conn.maybe(
         """
         UPDATE sessions SET ended_at = now(), end_reason = :reason::text
         WHERE id = :session_id::uuid AND ended_at IS NULL
@@ -152,11 +201,12 @@ def end_session(conn: Connection, session_id: UUID, reason: str) -> None:
         session_id=session_id,
         reason=reason,
     )
+    return row is not None
 
 
-def end_all_sessions(conn: Connection, account_id: UUID, reason: str) -> None:
-    """End every session of an account."""
-    conn.rows(
+def end_all_sessions(conn: Connection, account_id: UUID, reason: str) -> list[Row]:
+    """End every session of an account; the `id` of each that was not over yet."""
+    return conn.rows(
         """
         UPDATE sessions SET ended_at = now(), end_reason = :reason::text
         WHERE account_id = :account_id::uuid AND ended_at IS NULL

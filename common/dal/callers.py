@@ -16,6 +16,7 @@ def identify(
     session_id: UUID | None = None,
     session_account_id: UUID | None = None,
     cookie_sha256: bytes | None = None,
+    external_subject: str | None = None,
     scope: str,
     platform: str,
     bucket: int,
@@ -26,11 +27,15 @@ def identify(
 ) -> Row | None:
     """The credential's row with what its limits say, or None when there is no such credential.
 
+    A secret of a key, a session of an access token, a session of the dashboard's cookie (30 days idle at most),
+    or the account of an external issuer's subject: whichever is not None.
+
     `scope` is a scope's name, `any` or `session`. `bucket` is the place of the platform's bucket in
     `arrivals` (the user's is 1). `cost` times an interval (seconds a request) is what a call takes; a burst is
     a minute's worth. Nothing is taken when the credential is refused, when one bucket is too full, or when
     `spend` is false. `spent` tells whether it was; `user_full_s` and `platform_full_s` how full the buckets
-    are after it, in seconds until they are empty.
+    are after it, in seconds until they are empty. `rotate_by` is set when a current secret is past 80 % of its
+    key's greatest age.
 
     GCRA, as told in docs/limits.md. An arrival beyond a minute and 10 s from now is garbage (a clock that
     jumped): it counts as now, so that it heals. READ COMMITTED is needed: the conflicting update sees the row
@@ -40,20 +45,27 @@ def identify(
         """
         WITH credential AS (
             SELECT 'api_key' AS kind, k.account_id, k.id AS key_id, k.name AS key_name, k.scopes, k.platforms,
-                   k.expires_at, k.revoked_at, s.id AS secret_id, s.valid_until, s.last_used_at,
-                   s.last_used_platform, NULL::uuid AS session_id, NULL::timestamptz AS ended_at
+                   k.expires_at, k.revoked_at, s.id AS secret_id, s.valid_until, s.first_used_at, s.last_used_at,
+                   s.last_used_platform, NULL::uuid AS session_id, NULL::timestamptz AS ended_at,
+                   s.created_at AS made_at, k.max_age_days
             FROM plugin_api_key_secrets s JOIN plugin_api_keys k ON k.id = s.key_id
             WHERE s.sha256 = :key_sha256::bytea
             UNION ALL
-            SELECT 'session', account_id, NULL, NULL, '{}', '{}', expires_at, NULL, NULL, NULL, last_used_at,
-                   NULL, id, ended_at
+            SELECT 'session', account_id, NULL, NULL, '{}', '{}', expires_at, NULL, NULL, NULL, NULL, last_used_at,
+                   NULL, id, ended_at, NULL, NULL
             FROM sessions
             WHERE id = :session_id::uuid AND account_id = :session_account_id::uuid AND cookie_sha256 IS NULL
             UNION ALL
-            SELECT 'session', account_id, NULL, NULL, '{}', '{}', expires_at, NULL, NULL, NULL, last_used_at,
-                   NULL, id, ended_at
+            SELECT 'session', account_id, NULL, NULL, '{}', '{}',
+                   least(expires_at, last_used_at + interval '30 days'), NULL, NULL, NULL, NULL, last_used_at,
+                   NULL, id, ended_at, NULL, NULL
             FROM sessions
             WHERE cookie_sha256 = :cookie_sha256::bytea
+            UNION ALL
+            SELECT 'session', id, NULL, NULL, '{}', '{}', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                   NULL, NULL
+            FROM accounts
+            WHERE external_subject = :external_subject::text
         ),
         judged AS (
             SELECT c.*, a.email, a.name AS account_name,
@@ -106,13 +118,16 @@ def identify(
             RETURNING account_id, arrivals[1] AS user_at, arrivals[:bucket] AS platform_at
         ),
         touched_secret AS (
+            -- First used as soon as somebody has it: what it may do does not matter to a rotation.
             UPDATE plugin_api_key_secrets s
-            SET last_used_at = now(), first_used_at = coalesce(s.first_used_at, now()),
-                last_used_platform = :platform
+            SET last_used_at = CASE WHEN j.verdict = 'ok' THEN now() ELSE s.last_used_at END,
+                last_used_platform = CASE WHEN j.verdict = 'ok' THEN :platform ELSE s.last_used_platform END,
+                first_used_at = coalesce(s.first_used_at, now())
             FROM judged j
-            WHERE s.id = j.secret_id AND j.verdict = 'ok'
-              AND (j.last_used_at IS NULL OR j.last_used_at < now() - interval '1 minute'
-                   OR j.last_used_platform IS DISTINCT FROM :platform)
+            WHERE s.id = j.secret_id AND j.verdict NOT IN ('ended', 'revoked', 'expired', 'rotated_out')
+              AND (j.first_used_at IS NULL
+                   OR (j.verdict = 'ok' AND (j.last_used_at IS NULL OR j.last_used_at < now() - interval '1 minute'
+                                             OR j.last_used_platform IS DISTINCT FROM :platform)))
         ),
         touched_session AS (
             UPDATE sessions s SET last_used_at = now()
@@ -120,7 +135,9 @@ def identify(
             WHERE s.id = j.session_id AND j.verdict = 'ok' AND j.last_used_at < now() - interval '1 minute'
         )
         SELECT j.verdict, j.kind, j.account_id, j.email, j.account_name, j.key_id, j.key_name, j.scopes,
-               j.session_id, j.expires_at, j.valid_until, s.account_id IS NOT NULL AS spent,
+               j.session_id, j.valid_until, s.account_id IS NOT NULL AS spent,
+               CASE WHEN j.valid_until IS NULL AND m.at >= j.made_at + j.max_age_days * interval '1 day' * 0.8
+                    THEN j.made_at + j.max_age_days * interval '1 day' END AS rotate_by,
                extract(epoch FROM coalesce(s.user_at, b.user_at, m.at) - m.at)::float8 AS user_full_s,
                extract(epoch FROM coalesce(s.platform_at, b.platform_at, m.at) - m.at)::float8 AS platform_full_s
         FROM judged j CROSS JOIN moment m
@@ -131,6 +148,7 @@ def identify(
         session_id=session_id,
         session_account_id=session_account_id,
         cookie_sha256=cookie_sha256,
+        external_subject=external_subject,
         scope=scope,
         platform=platform,
         bucket=bucket,
@@ -141,17 +159,16 @@ def identify(
     )
 
 
-def give_back(conn: Connection, buckets: dict[str, float]) -> None:
-    """Give back what `attempt` took from each bucket, by its interval in seconds: the attempt was a good one."""
+def give_back(conn: Connection, bucket: str, interval_s: float) -> None:
+    """Give back what `attempt` took from `bucket`: the attempt was a good one."""
     conn.rows(
         """
-        UPDATE attempt_limits l SET arrival = l.arrival - taken.interval_s * interval '1 second'
-        FROM unnest(:buckets::text[], :intervals_s::float8[]) AS taken (bucket, interval_s)
-        WHERE l.bucket = taken.bucket
+        UPDATE attempt_limits SET arrival = arrival - :interval_s::float8 * interval '1 second'
+        WHERE bucket = :bucket::text
         RETURNING 1
         """,
-        buckets=list(buckets),
-        intervals_s=list(buckets.values()),
+        bucket=bucket,
+        interval_s=interval_s,
     )
 
 

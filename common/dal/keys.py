@@ -14,6 +14,7 @@ def insert(
     scopes: list[str],
     platforms: list[str],
     expires_at: datetime | None,
+    max_age_days: int | None,
     sha256: bytes,
     hint: str,
 ) -> Row | None:
@@ -21,10 +22,11 @@ def insert(
     return conn.maybe(
         """
         WITH key AS (
-            INSERT INTO plugin_api_keys (account_id, name, scopes, platforms, expires_at)
-            SELECT :account_id::uuid, :name::text, :scopes::text[], :platforms::text[], :expires_at::timestamptz
+            INSERT INTO plugin_api_keys (account_id, name, scopes, platforms, expires_at, max_age_days)
+            SELECT :account_id::uuid, :name::text, :scopes::text[], :platforms::text[], :expires_at::timestamptz,
+                   :max_age_days::int
             WHERE :expires_at IS NULL OR :expires_at > now()
-            RETURNING id, name, scopes, platforms, created_at, expires_at
+            RETURNING id, name, scopes, platforms, created_at, expires_at, max_age_days
         ),
         secret AS (
             INSERT INTO plugin_api_key_secrets (key_id, sha256, hint)
@@ -38,6 +40,7 @@ def insert(
         scopes=scopes,
         platforms=platforms,
         expires_at=expires_at,
+        max_age_days=max_age_days,
         sha256=sha256,
         hint=hint,
     )
@@ -47,10 +50,10 @@ def list_page(conn: Connection, account_id: UUID, before: UUID | None, limit: in
     """Keys, newest first, each with its current and its not yet ended secrets, newest first."""
     return conn.rows(
         """
-        SELECT k.id, k.name, k.scopes, k.platforms, k.created_at, k.expires_at, k.revoked_at,
+        SELECT k.id, k.name, k.scopes, k.platforms, k.created_at, k.expires_at, k.revoked_at, k.max_age_days,
                s.hint, s.created_at AS secret_created_at, s.valid_until, s.last_used_at, s.last_used_platform
         FROM (
-            SELECT id, name, scopes, platforms, created_at, expires_at, revoked_at
+            SELECT id, name, scopes, platforms, created_at, expires_at, revoked_at, max_age_days
             FROM plugin_api_keys
             WHERE account_id = :account_id::uuid AND (:before::uuid IS NULL OR id < :before)
             ORDER BY id DESC LIMIT :limit::int
@@ -65,15 +68,82 @@ def list_page(conn: Connection, account_id: UUID, before: UUID | None, limit: in
     )
 
 
-def revoke(conn: Connection, account_id: UUID, key_id: UUID) -> bool:
-    """Revoke a key, once; whether the account has such a key."""
-    row = conn.maybe(
+def lock(conn: Connection, account_id: UUID, key_id: UUID) -> Row | None:
+    """A key, locked for a rotation; `live` when it is neither revoked nor expired."""
+    return conn.maybe(
         """
-        UPDATE plugin_api_keys SET revoked_at = coalesce(revoked_at, now())
+        SELECT id, scopes, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS live
+        FROM plugin_api_keys
         WHERE id = :key_id::uuid AND account_id = :account_id::uuid
-        RETURNING id
+        FOR UPDATE
         """,
         key_id=key_id,
         account_id=account_id,
     )
-    return row is not None
+
+
+def lock_secrets(conn: Connection, key_id: UUID) -> list[Row]:
+    """The current secret of a locked key, then the one in its grace, if any; `used`: somebody has shown it.
+
+    By a statement of its own: these must be as they are once the key's lock is got.
+    """
+    return conn.rows(
+        """
+        SELECT id, hint, valid_until, first_used_at IS NOT NULL AS used
+        FROM plugin_api_key_secrets
+        WHERE key_id = :key_id::uuid AND (valid_until IS NULL OR valid_until > now())
+        ORDER BY valid_until IS NULL DESC, id DESC
+        FOR UPDATE
+        """,
+        key_id=key_id,
+    )
+
+
+def rotate(
+    conn: Connection, key_id: UUID, *, outgoing: UUID, grace_s: int, ended: UUID | None, sha256: bytes, hint: str
+) -> Row:
+    """Add a secret in the place of `outgoing`, whose life is never extended, and end `ended` at once.
+
+    The key and both secrets are locked. Returns when `outgoing` ends, as `valid_until`.
+    """
+    return conn.one(
+        """
+        WITH out AS (
+            UPDATE plugin_api_key_secrets s
+            SET valid_until = least(k.expires_at, now() + :grace_s::int * interval '1 second')
+            FROM plugin_api_keys k
+            WHERE s.id = :outgoing::uuid AND s.valid_until IS NULL AND k.id = s.key_id
+            RETURNING s.valid_until
+        ),
+        over AS (UPDATE plugin_api_key_secrets SET valid_until = now() WHERE id = :ended::uuid),
+        added AS (
+            INSERT INTO plugin_api_key_secrets (key_id, sha256, hint)
+            SELECT :key_id::uuid, :sha256::bytea, :hint::text FROM out
+        )
+        SELECT valid_until FROM out
+        """,
+        key_id=key_id,
+        outgoing=outgoing,
+        grace_s=grace_s,
+        ended=ended,
+        sha256=sha256,
+        hint=hint,
+    )
+
+
+def revoke(conn: Connection, account_id: UUID, key_id: UUID) -> Row | None:
+    """Revoke a key; `first` tells whether it was not revoked before. None when the account has no such key."""
+    return conn.maybe(
+        """
+        WITH key AS (
+            SELECT id, revoked_at FROM plugin_api_keys
+            WHERE id = :key_id::uuid AND account_id = :account_id::uuid
+            FOR UPDATE
+        )
+        UPDATE plugin_api_keys k SET revoked_at = coalesce(k.revoked_at, now())
+        FROM key WHERE k.id = key.id
+        RETURNING key.revoked_at IS NULL AS first
+        """,
+        key_id=key_id,
+        account_id=account_id,
+    )

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked. Only a digest of the secret is kept."""
+"""API keys: made, rotated, listed, revoked. Only a digest of the secret is kept."""
 
 from itertools import groupby
 from uuid import UUID
@@ -8,10 +8,10 @@ from common.auth.caller import Caller
 from common.config import settings
 from common.dal import keys as dal
 from common.db import Connection, Row
-from common.domain import paging
-from common.errors import Forbidden, Invalid, NotFound
+from common.domain import audit, paging
+from common.errors import Conflict, Forbidden, Invalid, NotFound
 from common.schemas.base import Page, PageQuery
-from common.schemas.keys import CreatedKey, CreateKey, Key, Secret
+from common.schemas.keys import CreatedKey, CreateKey, Key, PreviousSecret, RotatedKey, RotateKey, Secret
 
 
 def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
@@ -26,12 +26,45 @@ def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
         scopes=scopes,
         platforms=sorted(set(body.platforms)),
         expires_at=body.expires_at,
+        max_age_days=body.max_age_days,
         sha256=api_keys.digest(secret),
         hint=api_keys.hint(secret),
     )
     if row is None:
         raise Invalid("A key cannot expire in the past.", errors=[{"field": "expiresAt", "message": "is past"}])
+    audit.by_caller(conn, caller, "key.created", row["id"], name=body.name, scopes=scopes, hint=row["hint"])
     return CreatedKey(key=secret, **row)
+
+
+def rotate(conn: Connection, caller: Caller, key_id: UUID, body: RotateKey) -> RotatedKey:
+    """A new secret for a key; the old one is good for the grace, and no longer than it was before.
+
+    Conflict `key_not_rotatable` for a key that is over; Forbidden `scope_not_grantable`. An older grace ends at
+    once, unless nobody ever showed the current secret: its answer was lost, it is replaced and the grace stands.
+    """
+    row = dal.lock(conn, caller.account_id, key_id)
+    if row is None:
+        raise NotFound
+    refuse_ungrantable(caller, row["scopes"])
+    if not row["live"]:
+        raise Conflict("The key has expired or was revoked; create another one.", code="key_not_rotatable")
+    current, *graced = dal.lock_secrets(conn, key_id)
+    older = graced[0] if graced else None
+    lost = older is not None and not current["used"]
+    secret = api_keys.generate(settings().api_key_prefix)
+    hint = api_keys.hint(secret)
+    outgoing = dal.rotate(
+        conn,
+        key_id,
+        outgoing=current["id"],
+        grace_s=0 if lost else body.grace_seconds,
+        ended=older["id"] if older and not lost else None,
+        sha256=api_keys.digest(secret),
+        hint=hint,
+    )
+    previous = older if older and lost else current | outgoing
+    audit.by_caller(conn, caller, "key.rotated", key_id, hint=hint, previous=previous["hint"])
+    return RotatedKey(id=key_id, key=secret, hint=hint, previous=PreviousSecret.model_validate(previous))
 
 
 def refuse_ungrantable(caller: Caller, scopes: list[str]) -> None:
@@ -51,8 +84,11 @@ def list_page(conn: Connection, caller: Caller, query: PageQuery) -> Page[Key]:
 
 def revoke(conn: Connection, caller: Caller, key_id: UUID) -> None:
     """Revoke a key: it is refused on the very next request. Again is the same."""
-    if not dal.revoke(conn, caller.account_id, key_id):
+    row = dal.revoke(conn, caller.account_id, key_id)
+    if row is None:
         raise NotFound
+    if row["first"]:
+        audit.by_caller(conn, caller, "key.revoked", key_id)
 
 
 def _key(rows: list[Row]) -> Key:
@@ -71,6 +107,7 @@ def _key(rows: list[Row]) -> Key:
                 "created_at",
                 "expires_at",
                 "revoked_at",
+                "max_age_days",
             )
         },
         last_used_at=used["last_used_at"] if used else None,

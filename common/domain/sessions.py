@@ -1,18 +1,17 @@
 """Sign-in, refresh and sign-out. Every refusal of a sign-in is the same, in the same time."""
 
-import hashlib
-import ipaddress
-import math
 from uuid import UUID
 
+from common import db
 from common.auth import passwords, refresh_tokens, tokens
 from common.auth.caller import Call, Caller
 from common.clock import now
 from common.config import settings
 from common.dal import accounts as dal
-from common.dal import callers
 from common.db import Connection, Row
-from common.errors import RateLimited, Unauthenticated
+from common.domain import audit, sign_in_limits
+from common.domain.sign_in_limits import network_of
+from common.errors import Unauthenticated
 from common.schemas.accounts import (
     Balance,
     CookieSession,
@@ -21,6 +20,7 @@ from common.schemas.accounts import (
     Refresh,
     Session,
     SignedIn,
+    SignedOut,
     SignIn,
     SignOut,
     User,
@@ -29,50 +29,51 @@ from common.schemas.accounts import (
 LIFETIME_S = 3600
 
 
-def sign_in(conn: Connection, call: Call, body: SignIn) -> SignedIn | CookieSession:
+def sign_in(call: Call, body: SignIn) -> SignedIn | CookieSession:
     """A new session for an e-mail address and its password.
 
     Unauthenticated `invalid_credentials` for whatever is wrong, after the same work; RateLimited when the
-    address tries too often.
+    address tries too often. No connection is held while the password is hashed.
     """
-    buckets = _take(conn, call.address, body.email)
-    account = dal.find_by_email(conn, body.email)
+    network = network_of(call.address)
+    with db.reading() as conn:
+        tried = sign_in_limits.take(conn, network, body.email)
+        account = dal.find_for_sign_in(conn, body.email, network)
     right = passwords.verify(account["password_hash"] if account else None, body.password)
-    if account is None or not right or buckets is None or account["disabled_at"]:
+    if account is None or not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
         raise _invalid_credentials()
-    callers.give_back(conn, buckets)
-    if passwords.needs_rehash(account["password_hash"]):
-        fresh = passwords.hash_password(body.password)
-        dal.update_password_hash(conn, account["id"], account["password_hash"], fresh)
-    device = body.device or call.platform.name
-    return _cookie_session(conn, account, device) if body.cookie else _token_session(conn, account, device)
+    _rehash(account, body.password)
+    secret = refresh_tokens.generate()
+    with db.transaction() as conn:
+        tried.give_back(conn)
+        session_id = _begin(conn, account, call, body, secret)
+    if body.cookie:
+        return CookieSession(user=_user(account), cookie=secret)
+    return _signed_in(account, session_id, secret)
 
 
-def refresh(conn: Connection, body: Refresh) -> SignedIn:
+def refresh(call: Call, body: Refresh) -> SignedIn:
     """New tokens for a refresh token, by the rules of the contract.
 
     Unauthenticated `invalid_refresh_token` when it is unknown or ended; a token that was used before ends its
     session, for somebody else has it.
     """
-    used = refresh_tokens.digest(body.refresh_token)
-    with conn.transaction():
-        row = dal.lock_refresh_token(conn, used)
-        successor = refresh_tokens.generate()
-        if row and row["state"] in ("fresh", "repeatable"):
-            dal.exchange_refresh_token(conn, row["session_id"], used, refresh_tokens.digest(successor))
-        elif row and row["state"] == "reused":
-            dal.end_session(conn, row["session_id"], "refresh token reused")
-    if row is None or row["state"] in ("ended", "reused"):
+    used, successor = refresh_tokens.digest(body.refresh_token), refresh_tokens.generate()
+    with db.transaction() as conn:
+        row = _exchanged(conn, call, used, refresh_tokens.digest(successor))
+    if row is None:
         raise Unauthenticated("The refresh token is not valid, or no longer.", code="invalid_refresh_token")
     return _signed_in({**row, "id": row["account_id"]}, row["session_id"], successor)
 
 
-def sign_out(conn: Connection, caller: Caller, body: SignOut) -> None:
+def sign_out(conn: Connection, caller: Caller, call: Call, body: SignOut) -> SignedOut:
     """End this session, or all of the account's."""
     if body.everywhere:
-        dal.end_all_sessions(conn, caller.account_id, "signed out everywhere")
-    elif caller.session_id:
-        dal.end_session(conn, caller.session_id, "signed out")
+        for row in dal.end_all_sessions(conn, caller.account_id, "signed out everywhere"):
+            audit.by_caller(conn, caller, "session.ended", row["id"], reason="signed out everywhere")
+    elif caller.session_id and dal.end_session(conn, caller.session_id, "signed out"):
+        audit.by_caller(conn, caller, "session.ended", caller.session_id, reason="signed out")
+    return SignedOut(forget_cookie=bool(call.cookies))
 
 
 def me(conn: Connection, caller: Caller) -> Me:
@@ -93,49 +94,44 @@ def me(conn: Connection, caller: Caller) -> Me:
     )
 
 
-def _take(conn: Connection, address: str, email: str) -> dict[str, float] | None:
-    """The limits that this try has taken from, with how much; None when the account is locked from here.
-
-    A stranger elsewhere takes from another bucket, so nobody is locked out by others. RateLimited when the address
-    has failed too often, for whatever accounts.
-    """
-    config = settings()
-    network = _network(address)
-    person = hashlib.sha256(email.lower().encode()).hexdigest()
-    buckets = {
-        f"signin:{network}": 60 / config.signin_address_rate,
-        f"signin:{network}:{person}": 60 / config.signin_account_rate,
-    }
-    waits = [callers.attempt(conn, bucket, interval_s) for bucket, interval_s in buckets.items()]
-    if waits[0] > 0:
-        seconds = math.ceil(waits[0])
-        raise RateLimited(
-            f"Too many failed sign-ins from this address; try again in {seconds} s.",
-            headers={"Retry-After": str(seconds)},
-            retry_after=seconds,
-            violated_policies=["address"],
-        )
-    return buckets if waits[1] <= 0 else None
+def _rehash(account: Row, password: str) -> None:
+    """Keep the password's hash up to today's parameters."""
+    if not passwords.needs_rehash(account["password_hash"]):
+        return
+    fresh = passwords.hash_password(password)
+    with db.reading() as conn:
+        dal.update_password_hash(conn, account["id"], account["password_hash"], fresh)
 
 
-def _token_session(conn: Connection, account: Row, device: str) -> SignedIn:
-    token = refresh_tokens.generate()
+def _begin(conn: Connection, account: Row, call: Call, body: SignIn, secret: str) -> UUID:
+    """The new session: of the dashboard, whose cookie holds `secret`, or with `secret` as its refresh token."""
+    device, digest = body.device or call.platform.name, refresh_tokens.digest(secret)
     session_id = dal.insert_session(
-        conn, account["id"], device, cookie_sha256=None, refresh_sha256=refresh_tokens.digest(token)
+        conn,
+        account["id"],
+        device,
+        network_of(call.address),
+        cookie_sha256=digest if body.cookie else None,
+        refresh_sha256=None if body.cookie else digest,
     )
-    if session_id is None:
+    if session_id is None:  # disabled meanwhile
         raise _invalid_credentials()
-    return _signed_in(account, session_id, token)
+    audit.by_session(conn, account["id"], session_id, call, "session.started", device=device, cookie=body.cookie)
+    return session_id
 
 
-def _cookie_session(conn: Connection, account: Row, device: str) -> CookieSession:
-    cookie = refresh_tokens.generate()
-    session_id = dal.insert_session(
-        conn, account["id"], device, cookie_sha256=refresh_tokens.digest(cookie), refresh_sha256=None
-    )
-    if session_id is None:
-        raise _invalid_credentials()
-    return CookieSession(user=_user(account), cookie=cookie)
+def _exchanged(conn: Connection, call: Call, used: bytes, successor: bytes) -> Row | None:
+    """The session and account of the token `used`, exchanged for `successor`; None when it is not good."""
+    if not dal.lock_session_of_refresh_token(conn, used):
+        return None
+    row = dal.get_refresh_token(conn, used)
+    if row["state"] in ("fresh", "repeatable"):
+        dal.exchange_refresh_token(conn, row["session_id"], used, successor)
+        return row
+    if row["state"] == "reused" and dal.end_session(conn, row["session_id"], "refresh token reused"):
+        reason = "refresh token reused"
+        audit.by_session(conn, row["account_id"], row["session_id"], call, "session.ended", reason=reason)
+    return None
 
 
 def _signed_in(account: Row, session_id: UUID, refresh_token: str) -> SignedIn:
@@ -164,14 +160,3 @@ def _user(account: Row) -> User:
 
 def _invalid_credentials() -> Unauthenticated:
     return Unauthenticated("The e-mail address or the password is wrong.", code="invalid_credentials")
-
-
-def _network(address: str) -> str:
-    """An IPv4 address, or the /64 that one IPv6 customer has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if parsed.version == 4:  # noqa: PLR2004
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -15,12 +15,14 @@ REALM = 'Bearer realm="renderiq"'
 
 
 def of_model(model: Model | None, status: int, headers: Mapping[str, str]) -> "Response":
-    """`model` as JSON; no body and 204 when there is none."""
+    """`model` as JSON; no body when there is none, or when `status` is 204."""
     from flask import Response
 
     if model is None:
-        return Response(status=204, headers=dict(headers))
+        return Response(status=status, headers=dict(headers))
     own = {**headers, **model.headers()}
+    if status == 204:  # noqa: PLR2004 - No Content
+        return Response(status=status, headers=own)
     if model.no_store:
         own["Cache-Control"] = "no-store"
     return Response(

@@ -7,6 +7,9 @@ from pydantic import Field
 
 from common.schemas.base import Request, Response, Text, Time
 
+COOKIE = "__Host-session"
+COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Strict"
+
 
 class SignIn(Request):
     """An e-mail address and a password; `cookie` asks for the dashboard's session."""
@@ -59,7 +62,17 @@ class CookieSession(Response):
 
     def headers(self) -> dict[str, str]:
         """The session's cookie. Browsers accept `Secure` on http loopback too."""
-        return {"Set-Cookie": f"__Host-session={self.cookie}; Path=/; Secure; HttpOnly; SameSite=Strict"}
+        return {"Set-Cookie": f"{COOKIE}={self.cookie}{COOKIE_ATTRIBUTES}"}
+
+
+class SignedOut(Response):
+    """A session that has ended: no body, and the browser forgets its cookie."""
+
+    forget_cookie: Annotated[bool, Field(exclude=True)]
+
+    def headers(self) -> dict[str, str]:
+        """An expired cookie in the place of the session's."""
+        return {"Set-Cookie": f"{COOKIE}=; Max-Age=0{COOKIE_ATTRIBUTES}"} if self.forget_cookie else {}
 
 
 class Credential(Response):

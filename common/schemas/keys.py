@@ -13,12 +13,16 @@ Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, ma
 
 
 class CreateKey(Request):
-    """What a key may do and for how long. No platforms: any."""
+    """What a key may do and for how long. No platforms: any.
+
+    `expires_at` ends the key. `max_age_days` ends nothing: past 80 % of it the answers ask for a rotation.
+    """
 
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
     expires_at: AwareDatetime | None = None
     platforms: Annotated[list[Platform], Field(max_length=6, default_factory=list)]
+    max_age_days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
 class CreatedKey(Response):
@@ -34,6 +38,31 @@ class CreatedKey(Response):
     platforms: list[str]
     created_at: Time
     expires_at: Time | None
+    max_age_days: int | None
+
+
+class RotateKey(Request):
+    """For how long the old secret is still good: a week at most."""
+
+    grace_seconds: Annotated[int, Field(ge=0, le=604_800)] = 86_400
+
+
+class PreviousSecret(Response):
+    """The secret that was current before, and until when it is good."""
+
+    hint: str
+    valid_until: Time
+
+
+class RotatedKey(Response):
+    """A key's new secret: `key` is shown here and nowhere else."""
+
+    no_store: ClassVar[bool] = True
+
+    id: UUID
+    key: Annotated[str, Field(repr=False)]
+    hint: str
+    previous: PreviousSecret
 
 
 class Secret(Response):
@@ -57,6 +86,7 @@ class Key(Response):
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
+    max_age_days: int | None
     last_used_at: Time | None
     last_used_platform: str | None
     secrets: list[Secret]

@@ -1,14 +1,13 @@
 """POST /api/plugins/auth/signin: sign in."""
 
 from common.auth.caller import Call
-from common.db import Connection
 from common.domain import sessions
 from common.http.endpoint import endpoint
 from common.routing import PUBLIC, Route
 from common.schemas.accounts import CookieSession, SignedIn, SignIn
 
 
-@endpoint(Route("POST", "/auth/signin", scope=PUBLIC, needs=("token_key",), transaction=False))
-def main(conn: Connection, call: Call, body: SignIn) -> SignedIn | CookieSession:
+@endpoint(Route("POST", "/auth/signin", scope=PUBLIC, needs=("token_key",)))
+def main(call: Call, body: SignIn) -> SignedIn | CookieSession:
     """Sign in with an e-mail address and a password."""
-    return sessions.sign_in(conn, call, body)
+    return sessions.sign_in(call, body)

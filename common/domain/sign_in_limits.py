@@ -1,0 +1,82 @@
+"""Brute force: how often a sign-in may fail.
+
+Three buckets: of the address, of the account from this address, and of the account from everywhere. The first one
+answers 429; the others lock the account without telling, once the password has been hashed, and drain by
+themselves within a minute. A stranger who keeps the account's bucket full does not lock out its owner, whose own
+networks (those that it has signed in from lately) do not look at it.
+"""
+
+import hashlib
+import ipaddress
+import math
+from dataclasses import dataclass
+
+from common.auth.limits import WINDOW_S
+from common.config import settings
+from common.dal import callers
+from common.db import Connection
+from common.errors import RateLimited
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a sign-in took: from which buckets, in seconds, and which of the account's were full."""
+
+    taken: dict[str, float]
+    full_here: bool
+    full_everywhere: bool
+
+    def locked(self, *, known: bool) -> bool:
+        """Whether the account is locked for a caller from a network that it `known`-ly uses, or from another."""
+        return self.full_here or (self.full_everywhere and not known)
+
+    def give_back(self, conn: Connection) -> None:
+        """The sign-in was a good one and costs nothing."""
+        for bucket, interval_s in self.taken.items():
+            callers.give_back(conn, bucket, interval_s)
+
+
+def take(conn: Connection, network: str, email: str) -> Tried:
+    """Count a sign-in. RateLimited when the address has failed too often, for whatever accounts.
+
+    Each bucket is taken from only when the one before it had room: a single address cannot fill an account's.
+    """
+    config = settings()
+    person = hashlib.sha256(email.lower().encode()).hexdigest()
+    address, pair, account = f"signin:{network}", f"signin:{network}:{person}", f"signin:{person}"
+    taken: dict[str, float] = {}
+
+    def full(bucket: str, rate: int) -> float:
+        wait = callers.attempt(conn, bucket, WINDOW_S / rate)
+        if wait <= 0:
+            taken[bucket] = WINDOW_S / rate
+        return wait
+
+    wait = full(address, config.signin_address_rate)
+    if wait > 0:
+        raise _too_often(math.ceil(wait))
+    full_here = full(pair, config.signin_pair_rate) > 0
+    full_everywhere = not full_here and full(account, config.signin_account_rate) > 0
+    return Tried(taken, full_here, full_everywhere)
+
+
+def network_of(address: str) -> str:
+    """An IPv4 address, or the /64 that one IPv6 customer has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+def _too_often(seconds: int) -> RateLimited:
+    return RateLimited(
+        f"Too many failed sign-ins from this address; try again in {seconds} s.",
+        headers={"Retry-After": str(seconds)},
+        retry_after=seconds,
+        violated_policies=["address"],
+    )

@@ -1,0 +1,210 @@
+"""The operator's commands: `python -m tools.accounts create ada@example.com --name "Ada" --credits 100`.
+
+The database is the one that the environment configures for the functions, or with `--data` that of a local stack.
+Passwords are asked for or read from standard input, never taken from the command line, where other users see them.
+"""
+
+import argparse
+import getpass
+import json
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import db
+from common.auth import tokens
+from common.config import ConfigError, settings
+from common.db import Connection
+from common.domain import accounts
+from common.errors import Problem
+from common.schemas.base import rfc3339
+
+Result = dict[str, Any] | list[dict[str, Any]]
+
+
+def main(words: list[str] | None = None) -> int:
+    """0 when it is done, 1 when it was refused, 2 when the command is wrong."""
+    given = parser().parse_args(words)
+    try:
+        result: Result = given.run(given)
+    except (Problem, ConfigError, OSError, ValueError) as error:
+        sys.stderr.write(f"accounts: {error}\n")
+        return 1
+    print(json.dumps(result, indent=2, default=str) if given.json else readable(result))
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """What may be typed."""
+    top = argparse.ArgumentParser(prog="python -m tools.accounts", description=(__doc__ or "").partition("\n\n")[0])
+    top.add_argument("--data", type=Path, help="a running local stack's folder, instead of the environment")
+    top.add_argument("--json", action="store_true", help="print JSON")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    command = _command(commands, "create", create, "make an account")
+    command.add_argument("--name", required=True, help="how the person is called")
+    command.add_argument("--credits", type=int, default=0, help="the first grant (default: none)")
+    command.add_argument("--external-subject", help="who the account is at the external issuer (OIDC `sub`)")
+    command.add_argument("--no-password", action="store_true", help="it signs in at the external issuer only")
+    command.add_argument("--generate-password", action="store_true", help="make one up and show it once")
+    _command(commands, "disable", disable, "keep an account out, from the next request on")
+    _command(commands, "enable", enable, "let a disabled account in again")
+    command = _command(commands, "grant", grant, "add credits")
+    command.add_argument("amount", type=int)
+    command.add_argument("--reason", default="", help="kept in the audit log")
+    _command(commands, "keys", keys, "list the API keys of an account, a line a secret")
+    _command(commands, "end-sessions", end_sessions, "sign an account out everywhere")
+    command = commands.add_parser("rotate-signing-key", help="make a new key for access tokens")
+    command.add_argument("--private-key", type=Path, help="where the new private key goes (not overwritten)")
+    command.add_argument("--jwks", type=Path, help="the JWKS document, which gets the new public key beside the old")
+    command.set_defaults(run=rotate_signing_key)
+    return top
+
+
+def create(given: argparse.Namespace) -> Result:
+    """Make an account; a password that was made up is in the result, and nowhere else."""
+    password = None if given.no_password else _password(generate=given.generate_password)
+    account_id = _transaction(
+        given,
+        lambda conn: accounts.create(
+            conn,
+            email=given.email,
+            name=given.name,
+            password=password,
+            external_subject=given.external_subject,
+            credits_=given.credits,
+        ),
+    )
+    told = {"id": account_id, "email": given.email, "credits": given.credits}
+    return told | ({"password": password} if given.generate_password else {})
+
+
+def disable(given: argparse.Namespace) -> Result:
+    """Keep an account out."""
+    return {"id": _transaction(given, lambda conn: accounts.disable(conn, given.email)), "disabled": True}
+
+
+def enable(given: argparse.Namespace) -> Result:
+    """Let an account in."""
+    return {"id": _transaction(given, lambda conn: accounts.enable(conn, given.email)), "disabled": False}
+
+
+def grant(given: argparse.Namespace) -> Result:
+    """Add credits."""
+    balance: dict[str, Any] = _transaction(
+        given, lambda conn: accounts.grant(conn, given.email, given.amount, given.reason)
+    )
+    return balance
+
+
+def keys(given: argparse.Namespace) -> Result:
+    """The keys of an account."""
+    shown = ("id", "name", "hint", "scopes", "platforms", "expires_at", "revoked_at", "valid_until", "last_used_at")
+    rows = _transaction(given, lambda conn: accounts.list_keys(conn, given.email))
+    return [{name: row[name] for name in (*shown, "last_used_platform")} for row in rows]
+
+
+def end_sessions(given: argparse.Namespace) -> Result:
+    """Sign an account out everywhere."""
+    return {"ended": _transaction(given, lambda conn: accounts.end_sessions(conn, given.email))}
+
+
+def rotate_signing_key(given: argparse.Namespace) -> Result:
+    """A new private key, and the JWKS document with its public half before the one that still signs.
+
+    In the cloud the document is deployed first, then the private key, and an hour and a minute later, when the last
+    token of the old key has ended, the document without it (docs/runbook.md). A local stack is started again.
+    """
+    if given.data:
+        return _rotate_local(given.data)
+    if not given.private_key or not given.jwks:
+        raise ValueError("name --private-key and --jwks, or --data for a local stack")
+    private_key, jwks = _rotated(json.loads(given.jwks.read_text()))
+    _create_private(given.private_key, private_key)
+    given.jwks.write_text(json.dumps(jwks, indent=2) + "\n")
+    return {"kid": jwks["keys"][0]["kid"], "private_key": given.private_key, "jwks": given.jwks}
+
+
+def readable(result: Result) -> str:
+    """Aligned lines; a block for each of several."""
+    if isinstance(result, list):
+        return "\n\n".join(readable(item) for item in result) or "none"
+    width = max(map(len, result))
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {_plain(value)}" for name, value in result.items())
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], Result], text: str) -> Any:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("email")
+    command.set_defaults(run=run)
+    return command
+
+
+def _transaction(given: argparse.Namespace, work: Callable[[Connection], Any]) -> Any:
+    conn = Connection(db.connect_url(_local_url(given.data)) if given.data else db.open_raw(settings()))
+    try:
+        with conn.transaction():
+            return work(conn)
+    finally:
+        conn.close()
+
+
+def _local_url(data: Path) -> str:
+    from tools.local.postgres import Postgres
+
+    port = _local_config(data)["ports"]["postgres"]
+    return Postgres(data.resolve() / "postgres", port).app_url
+
+
+def _local_config(data: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((data / "config.json").read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{data} is not the folder of a local stack") from None
+    return config
+
+
+def _rotate_local(data: Path) -> Result:
+    config = _local_config(data)
+    config["token_key"], config["jwks"] = _rotated(config["jwks"])
+    draft = data / "config.json.new"
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(config, indent=2))
+    draft.replace(data / "config.json")
+    return {"kid": config["jwks"]["keys"][0]["kid"], "next": "start the stack again"}
+
+
+def _rotated(jwks: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A new private key, and the document of its public half and the newest of `jwks`."""
+    private_key, public_key = tokens.generate_key()
+    return private_key, tokens.jwks([public_key, *jwks["keys"][:1]])
+
+
+def _create_private(path: Path, text: str) -> None:
+    """A new file that only its owner may read. FileExistsError."""
+    path.touch(mode=0o600, exist_ok=False)
+    path.write_text(text)
+
+
+def _password(*, generate: bool) -> str:
+    if generate:
+        return secrets.token_urlsafe(15)
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    first = getpass.getpass("Password: ")
+    if first != getpass.getpass("Again: "):
+        raise ValueError("the passwords differ")
+    return first
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "any"
+    return rfc3339(value) if hasattr(value, "astimezone") else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
