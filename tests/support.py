@@ -2,9 +2,15 @@
 
 import http.client
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -42,3 +48,36 @@ def request(
         return Answer(response.status, response.headers, response.read())
     finally:
         conn.close()
+
+
+def accounts(stack, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess:
+    """Run the operator's command on the stack's database."""
+    command = [sys.executable, "-m", "tools.accounts", "--data", str(stack.data), *words]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=check)
+
+
+class Tenant:
+    """An account of its own, made by the operator's command."""
+
+    def __init__(self, stack, credits=50):
+        self.stack, self.email = stack, f"{uuid4().hex}@example.com"
+        words = ["create", self.email, "--name", "Tenant", "--credits", str(credits), "--generate-password"]
+        made = json.loads(accounts(stack, "--json", *words).stdout)
+        self.id, self.password = UUID(made["id"]), made["password"]
+
+    def sign_in(self, **more):
+        body = {"email": self.email, "password": self.password, **more}
+        return request(self.stack.base_url, "POST", "/auth/signin", body=body)
+
+    def token(self):
+        return self.sign_in().json["accessToken"]
+
+    def key(self, scopes, **fields):
+        body = {"name": "a key", "scopes": scopes, **fields}
+        made = request(self.stack.base_url, "POST", "/keys", body=body, **bearer(self.token()))
+        assert made.status == 201, made.body
+        return made.json
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}

@@ -151,7 +151,10 @@ class Stack:
         ports = config["ports"]
         flags = ["--port", str(ports["gateway"]), "--table", str(ROOT / "terraform" / "functions.json")]
         flags += ["--functions", str(ROOT / "functions"), *self._issuer_flags()]
-        return self._child("gateway", "tools.local.gateway", flags, self._environment(config, postgres))
+        environment = self._environment(config, postgres)
+        # Whoever wants one more process of the functions beside the gateway finds here what it needs.
+        _write_private(self._data / "environment.json", json.dumps(environment, indent=2))
+        return self._child("gateway", "tools.local.gateway", flags, environment)
 
     def _issuer_flags(self) -> list[str]:
         return ["--issuer-key", str(self._data / "issuer-key.pem"), "--issuer-email", TASKS_ACCOUNT]
