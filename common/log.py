@@ -40,12 +40,13 @@ class TextFormatter(logging.Formatter):
 
 @cache
 def configure() -> None:
-    """Send everything to standard output; called with a process's first request."""
+    """Send everything to standard output, once; called with a process's first request.
+
+    `force` takes away what the server that runs us has set up: each line would stand there twice.
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter() if settings().deployed else TextFormatter())
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
 
 def event(name: str, /, level: int = logging.INFO, **fields: Any) -> None:

@@ -22,8 +22,8 @@ from tools.local.processes import StartError, close
 
 OWNER, APP, DATABASE = "renderiq_owner", "app", "renderiq"
 START_TIMEOUT_S = 60.0
-#: The lines of postmaster.pid that tell the port and that the server is ready.
-_PORT_LINE, _STATUS_LINE = 3, 7
+#: The lines of postmaster.pid that tell when the server was started, its port, and that it is ready.
+_START_LINE, _PORT_LINE, _STATUS_LINE = 2, 3, 7
 SERVER = Path(__file__).with_name("postgres_supervisor.py")
 
 
@@ -41,6 +41,7 @@ class Postgres:
         self._port = port
         self._durable = durable
         self._lock: Any = None
+        self._started_at = 0
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
@@ -109,6 +110,7 @@ class Postgres:
             "synchronous_commit": "on" if self._durable else "off",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        self._started_at = int(time.time())
         self._server = self._supervised(_binary("postgres"), "-D", str(self._data), "-p", str(self._port), *flags)
         end = time.monotonic() + START_TIMEOUT_S
         while not self._ready():
@@ -134,8 +136,11 @@ class Postgres:
             return []
 
     def _ready(self) -> bool:
+        """By the file of this server, and not of one that was killed and left its own."""
         lines = [line.strip() for line in self._status()]
-        return len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
+        if len(lines) <= _STATUS_LINE or int(lines[_START_LINE]) < self._started_at:
+            return False
+        return lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
 
     def _end_leftover(self) -> None:
         """Our lock is free, so a server on this folder is one whose supervisor was killed too: end it."""
