@@ -275,10 +275,11 @@ def _connector() -> Any:
 
 
 def _connect_cloud_sql(config: Settings) -> Any:
+    instance, user = config.require("instance"), config.require("db_user")
     return _connector().connect(
-        config.require("instance"),
+        instance,
         "pg8000",
-        user=config.require("db_user"),
+        user=user,
         db=config.require("db_name"),
         enable_iam_auth=True,
         ip_type="PRIVATE",

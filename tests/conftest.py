@@ -12,6 +12,7 @@ import pytest
 
 from common.db import Connection, connect_url
 from renderiq_client import Client
+from tests.support import leaks
 
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 60
@@ -62,9 +63,12 @@ def start_stack(data: Path, **env: str) -> RunningStack:
 
 
 def stop_stack(stack: RunningStack) -> None:
+    """End it; whatever was tested on it, no secret may have come into a log line or a table."""
+    found = leaks(stack) if stack.process.poll() is None else []
     stack.process.terminate()
     stack.process.wait(30)
     stack.process.stderr.close()
+    assert found == []
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,12 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 ROOT = Path(__file__).parents[1]
+#: Whatever we mint looks like this: API keys, refresh tokens, webhook secrets, tokens, signed URLs.
+MINTED = re.compile(
+    r"rq_sk_(?:test|live)_[0-9A-Za-z]{39}|rq_rt_[0-9A-Za-z]{43}|whsec_[0-9A-Za-z+/=]{40,}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,}|X-Goog-Signature=[0-9a-f]{64,}"
+)
+passwords: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,21 @@ class Answer:
 
 
 def request(
-    base_url: str, method: str, path: str, *, body: Any = None, raw: bytes | None = None, **headers: str
+    base_url: str,
+    method: str,
+    path: str,
+    *,
+    body: Any = None,
+    raw: bytes | None = None,
+    source: str = "127.0.0.1",
+    **headers: str,
 ) -> Answer:
-    """Send one request. `body` goes as JSON, `raw` as it is; headers are keyword arguments with `_` for `-`."""
+    """Send one request. `body` goes as JSON, `raw` as it is; headers are keyword arguments with `_` for `-`.
+
+    `source` is the client's address: any of 127.0.0.0/8 (on Linux).
+    """
     parts = urlsplit(base_url)
-    conn = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    conn = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60, source_address=(source, 0))
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if body is not None:
         raw = json.dumps(body).encode()
@@ -64,6 +81,7 @@ class Tenant:
         words = ["create", self.email, "--name", "Tenant", "--credits", str(credits), "--generate-password"]
         made = json.loads(accounts(stack, "--json", *words).stdout)
         self.id, self.password = UUID(made["id"]), made["password"]
+        passwords.add(self.password)
 
     def sign_in(self, **more):
         body = {"email": self.email, "password": self.password, **more}
@@ -81,3 +99,15 @@ class Tenant:
 
 def bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
+
+
+def leaks(stack) -> list[str]:
+    """The logs and tables of the stack that hold a secret, each with the secret's beginning."""
+    places = {str(path): path.read_text(errors="replace") for path in (stack.data / "logs").iterdir()}
+    for row in stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        table = row["tablename"]
+        content = stack.sql(f"SELECT coalesce(string_agg(t::text, ' '), '') AS content FROM {table} t")
+        places[table] = content[0]["content"]
+    known = re.compile("|".join(map(re.escape, {stack.password, *passwords})))
+    found = [(place, find) for place, text in places.items() for find in (MINTED.search(text), known.search(text))]
+    return [f"{place}: {find[0][:14]}…" for place, find in found if find]

@@ -142,12 +142,9 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], Resul
 
 
 def _transaction(given: argparse.Namespace, work: Callable[[Connection], Any]) -> Any:
-    conn = Connection(db.connect_url(_local_url(given.data)) if given.data else db.open_raw(settings()))
-    try:
-        with conn.transaction():
-            return work(conn)
-    finally:
-        conn.close()
+    pool = db.Pool(lambda: db.connect_url(_local_url(given.data)) if given.data else db.open_raw(settings()), 1)
+    with pool.connection() as conn, conn.transaction():
+        return work(conn)
 
 
 def _local_url(data: Path) -> str:
