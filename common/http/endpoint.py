@@ -96,7 +96,7 @@ class Exchange:
         self.spec = spec
         self.call = call_
         self.caller: Caller | None = None
-        self.headers: dict[str, str] = {"X-Request-Id": call_.request_id}
+        self.headers: dict[str, str] = {"X-Request-Id": call_.request_id, "X-Content-Type-Options": "nosniff"}
         self.started = time.monotonic()
 
     def log(self, status: int, code: str | None) -> None:
@@ -193,7 +193,8 @@ def _authenticate(exchange: Exchange) -> None:
         request_id=called.request_id,
     )
     exchange.caller = found.caller
-    exchange.headers |= found.headers
+    # A shared cache knows `Authorization` for a credential, but not `X-API-Key`.
+    exchange.headers |= {**found.headers, "Cache-Control": "private, no-cache"}
 
 
 def _validated(spec: Spec, raw: bytes, request: "Request") -> dict[str, Any]:
