@@ -218,15 +218,16 @@ def end_all_sessions(conn: Connection, account_id: UUID, reason: str) -> list[Ro
 
 
 def me(conn: Connection, account_id: UUID) -> Row:
-    """An account's balance and its sessions, in one round trip."""
+    """An account's balance and its newest hundred sessions, in one round trip."""
     return conn.one(
         """
         SELECT c.available, c.held, c.granted, c.spent, now() AS as_of,
                coalesce((
                    SELECT jsonb_agg(jsonb_build_object('id', id, 'device', device, 'created_at', created_at,
                                                        'last_used_at', last_used_at) ORDER BY id DESC)
-                   FROM sessions
-                   WHERE account_id = :account_id::uuid AND ended_at IS NULL AND expires_at > now()
+                   FROM (SELECT id, device, created_at, last_used_at FROM sessions
+                         WHERE account_id = :account_id::uuid AND ended_at IS NULL AND expires_at > now()
+                         ORDER BY id DESC LIMIT 100)
                ), '[]') AS sessions
         FROM credit_accounts c WHERE c.account_id = :account_id
         """,
