@@ -10,6 +10,7 @@ MAX_LENGTH = 2048
 HTTPS_PORT, FIRST_UNPRIVILEGED_PORT = 443, 1024
 #: Top-level names that are nobody's in the public DNS (IANA's special-use names), or its own machinery.
 NOT_PUBLIC = ("localhost", "local", "internal", "invalid", "test", "onion", "alt", "arpa")
+_BRACKETED = re.compile(r"\[[^\[\]]+\](?::[0-9]*)?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LOOKS_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 
@@ -45,6 +46,9 @@ def _split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise UrlNotAllowed("it is not a URL") from None
+    if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc):
+        # urlsplit takes the host of [::1].example.com to be ::1.
+        raise UrlNotAllowed("it is not a URL")
     return parts
 
 

@@ -12,6 +12,9 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
+import trustme
+
+from common.webhooks.connection import tls_context
 
 HOST = "hooks.example.com"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -147,7 +150,7 @@ class NameServer:
                 return
             told = self._answer(dns.message.from_wire(wire))
             if told:
-                self.socket.sendto(told.to_wire(), sender)
+                self.socket.sendto(told.to_wire(want_shuffle=False), sender)
 
     def _answer(self, query):
         (question,) = query.question
@@ -181,14 +184,10 @@ class Certificates:
     """A certificate authority of its own, what it issued, and a context that trusts it."""
 
     def __init__(self, folder):
-        import trustme
-
-        from common.webhooks.connection import tls_context
-
         self.authority = trustme.CA()
-        path = folder / "authority.pem"
-        self.authority.cert_pem.write_to_path(str(path))
-        self.trusting = tls_context(str(path))
+        self.path = str(folder / "authority.pem")
+        self.authority.cert_pem.write_to_path(self.path)
+        self.trusting = tls_context(self.path)
 
     def server(self, *names, **options):
         """A server's context whose certificate is for `names`."""
