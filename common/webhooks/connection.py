@@ -85,6 +85,7 @@ def _addresses(host: str, deadline: Deadline, resolver: "Resolver | None") -> li
     try:
         return [str(ip_address(host))]
     except ValueError:
+        # The dot keeps search domains out.
         return _look_up(f"{host}.", deadline, resolver)
 
 
@@ -97,7 +98,7 @@ def _look_up(name: str, deadline: Deadline, resolver: "Resolver | None") -> list
         asked = resolver or get_default_resolver()
         for kind in ("A", "AAAA"):
             try:
-                answer = asked.resolve(name, kind, lifetime=deadline.left(), search=False, raise_on_no_answer=False)
+                answer = asked.resolve(name, kind, lifetime=deadline.left(), raise_on_no_answer=False)
             except (NXDOMAIN, NoNameservers):
                 # Some name servers deny the kind they do not have, or the name with it (RFC 4074).
                 continue

@@ -6,8 +6,8 @@ import socket
 import ssl
 import threading
 
-import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
@@ -25,7 +25,7 @@ class Receiver:
 
     def __init__(self, script=NO_CONTENT, tls=None, address="127.0.0.1", *, reads=True):
         self.script, self.tls, self.reads = script, tls, reads
-        self.requests, self.names, self.connections = [], [], 0
+        self.requests, self.names, self.connections, self.taken = [], [], 0, 0
         self.over = threading.Event()
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.listener = socket.create_server((address, 0), family=family)
@@ -97,12 +97,13 @@ def drip(piece, *, after=b"", every_s=0.02):
 
 
 def flood(piece, *, after=b""):
-    """A script that sends `after`, then 1 GiB of `piece`."""
+    """A script that sends `after`, then 1 GiB of `piece`, as far as it is taken."""
 
     def script(conn, receiver):
         conn.sendall(after)
         for _ in range((1 << 30) // len(piece)):
             conn.sendall(piece)
+            receiver.taken += len(piece)
 
     return script
 
@@ -140,6 +141,7 @@ class NameServer:
     def resolver(self):
         """A resolver that asks this server only."""
         made = dns.resolver.Resolver(configure=False)
+        made.lifetime = 60
         made.nameservers, made.port = ["127.0.0.1"], self.socket.getsockname()[1]
         return made
 

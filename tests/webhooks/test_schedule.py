@@ -80,6 +80,8 @@ def test_an_attempt_by_hand_before_the_first_scheduled_one_leaves_the_first_step
         *((None, None), ("", None), (" ", None), ("soon", None), ("-5", None), ("+5", None), ("1.5", None)),
         *(("1e3", None), ("0x10", None), ("5 s", None), ("５", None), ("9" * 11, None), ("120, 240", None)),
         *(("Thu, 99 Foo 0000 99:99:99 +9999", None), ("Mon, 01 Jan 0001 00:00:00 +9999", None), ("NaN", None)),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +99999999999999999999", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_nothing_else(value, seconds):

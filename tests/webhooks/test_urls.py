@@ -53,7 +53,7 @@ REFUSED = [
     *("https://exa%6dple.com/", "https://exa*ple.com/", "https://bücher.example.com/", "https://ｅxample.com/"),
     *("https://example。com/", "https://example.com%00.evil.com/", "https://a,b.example.com/", "https://a!.example.com/"),
     # characters that parsers disagree on, or that would become headers
-    *("https://example.com/#fragment", "https://example.com\\@evil.com/", "https://example.com/ a", " https://a.com/"),
+    *("https://example.com/#fragment", "https://example.com\\@evil.com/", "https://example.com/\\evil", "https://example.com/ a", " https://a.com/"),
     *("https://example.com/\r\nx: y", "https://example.com/\t", "https://exam\nple.com/", "https://example.com/\x00"),
     *("https://example.com/\x7f", "https://example.com/é", "https://example.com?\n", "https://example.com/\u2028"),
     "https://example.com/" + "a" * MAX_LENGTH,
