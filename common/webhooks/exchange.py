@@ -93,11 +93,9 @@ class _Wire(io.RawIOBase):
         self._in_body, self._budget = True, 2 * MAX_BODY_BYTES
 
     def sendall(self, data: bytes) -> None:
-        """SSLSocket.sendall gives each record the whole timeout."""
-        unsent = memoryview(data)
-        while unsent:
-            self._sock.settimeout(self._deadline.left())
-            unsent = unsent[self._sock.send(unsent) :]
+        """The socket's own timeout is over all of `data`."""
+        self._sock.settimeout(self._deadline.left())
+        self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """What http.client reads the answer from."""
