@@ -17,6 +17,10 @@ import trustme
 from common.webhooks.connection import tls_context
 
 HOST = "hooks.example.com"
+BODY = b'{"type":"webhook.test"}'
+HEADERS = {"webhook-id": "msg_1", "content-type": "application/json"}
+#: What a test allows a sender whose deadline is SHORT_S: far below for ever, far above a loaded machine's delays.
+SHORT_S, GENEROUS_MS = 0.6, 8_000
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
