@@ -38,28 +38,32 @@ FORBIDDEN_V6 = (
     "3fff::/20",  # documentation
 )
 GLOBAL_V6 = IPv6Network("2000::/3")
+LOOPBACK_V4, LOOPBACK_V6 = IPv4Network("127.0.0.0/8"), IPv6Address("::1")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_forbidden(text: str) -> bool:
     """Whether nothing may be sent to the address `text`; what is no address is forbidden too."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return True
-    if isinstance(address, IPv4Address):
-        return any(address in network for network in _v4())
-    if address.ipv4_mapped:
-        return is_forbidden(str(address.ipv4_mapped))
+    address = _parse(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    if address is None or isinstance(address, IPv4Address):
+        return address is None or any(address in network for network in _v4())
     return address not in GLOBAL_V6 or any(address in network for network in _v6()) or _is_isatap(address)
 
 
 def is_loopback(text: str) -> bool:
-    """Whether the address is this machine's own: 127.0.0.0/8 or ::1."""
+    """Whether the address is this machine's own: 127.0.0.0/8 or ::1, not written in another way."""
+    address = _parse(text)
+    return address in LOOPBACK_V4 if isinstance(address, IPv4Address) else address == LOOPBACK_V6
+
+
+def _parse(text: str) -> Address | None:
+    """None for what is no address, and for one with a scope id: that is none of the internet's."""
     try:
-        return ip_address(text).is_loopback
+        return None if "%" in text else ip_address(text)
     except ValueError:
-        return False
+        return None
 
 
 def _is_isatap(address: IPv6Address) -> bool:

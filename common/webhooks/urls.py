@@ -8,6 +8,9 @@ from common.webhooks.addresses import is_loopback
 
 MAX_LENGTH = 2048
 HTTPS_PORT, FIRST_UNPRIVILEGED_PORT = 443, 1024
+#: Top-level names that are nobody's in the public DNS (IANA's special-use names), or its own machinery.
+NOT_PUBLIC = ("localhost", "local", "internal", "invalid", "test", "onion", "alt", "arpa")
+_BRACKETED = re.compile(r"\[[^\[\]]+\](?::[0-9]*)?")
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _LOOKS_NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.IGNORECASE)
 
@@ -29,7 +32,7 @@ def check_url(url: str, *, allow_local: bool) -> None:
     if parts.username is not None or parts.password is not None:
         raise UrlNotAllowed("it must not hold credentials")
     if not local:
-        _check_host(host)
+        _check_host(host, parts.netloc)
         _check_port(parts)
 
 
@@ -43,23 +46,30 @@ def _split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise UrlNotAllowed("it is not a URL") from None
+    if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc):
+        # urlsplit takes the host of [::1].example.com to be ::1.
+        raise UrlNotAllowed("it is not a URL")
     return parts
 
 
-def _check_host(host: str) -> None:
-    try:
-        ip_address(host)
-    except ValueError:
-        pass
-    else:
+def _check_host(host: str, netloc: str) -> None:
+    if "[" in netloc or _is_address(host):
         raise UrlNotAllowed("it must have a host name, not an address")
     labels = host.split(".")
     if len(host) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):  # noqa: PLR2004
         raise UrlNotAllowed("its host is not a public host name")
     if _LOOKS_NUMERIC.fullmatch(labels[-1]):
         raise UrlNotAllowed("its host is an address written another way")
-    if labels[-1] in ("localhost", "local", "internal", "invalid", "test"):
+    if labels[-1] in NOT_PUBLIC:
         raise UrlNotAllowed("its host is not a public host name")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_port(parts: SplitResult) -> None:
