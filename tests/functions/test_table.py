@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FUNCTIONS = sorted(path.parent.name for path in ROOT.glob("functions/*/main.py"))
 HEAVY = (
     *("google.cloud.storage", "google.cloud.tasks_v2", "google.auth", "google.genai", "grpc", "PIL", "numpy"),
-    *("cryptography", "argon2", "jwt", "sqlalchemy", "urllib3", "pg8000"),
+    *("cryptography", "argon2", "jwt", "sqlalchemy", "urllib3", "pg8000", "dns"),
 )
 
 
