@@ -1,0 +1,68 @@
+"""Progress that people read: a bar on a terminal, and elsewhere a line at each tenth without control characters."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+
+WIDTH = 28
+REDRAW_S = 0.1
+
+
+class Bar:
+    """One job's progress, on standard error. Called with what is done and with all there is, in bytes."""
+
+    def __init__(self, label: str) -> None:
+        """Nothing is shown yet."""
+        self._label = label
+        self._live = sys.stderr.isatty()
+        self._began = time.monotonic()
+        self._first = -1
+        self._drawn_at, self._tenth, self._open = 0.0, -1, False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` is done."""
+        if self._first < 0:
+            self._first = done
+        if self._live:
+            self._draw(done, total)
+        elif (tenth := done * 10 // max(total, 1)) != self._tenth:
+            self._tenth = tenth
+            print(f"{self._label} {tenth * 10} %", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the line, so that what is printed next has its own."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+            self._open = False
+
+    def _draw(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_at, self._open = now, True
+        line = self._line(done, max(total, 1), now - self._began)
+        columns = shutil.get_terminal_size().columns
+        print(f"\r\x1b[K{line[: columns - 1]}", end="", file=sys.stderr, flush=True)
+        if done >= total:
+            self.close()
+
+    def _line(self, done: int, total: int, took_s: float) -> str:
+        filled = done * WIDTH // total
+        bar = "█" * filled + "░" * (WIDTH - filled)
+        rate = (done - self._first) / took_s if took_s > 0.5 else 0
+        left = f"  {_time((total - done) / rate)} left" if rate and done < total else ""
+        speed = f"  {_size(rate)}/s" if rate else ""
+        return f"  {self._label}  {bar} {done * 100 // total:3} %  {_size(done)} of {_size(total)}{speed}{left}"
+
+
+def _size(count: float) -> str:
+    """A number of bytes."""
+    if count < 1 << 20:
+        return f"{count / 1024:.0f} KiB"
+    return f"{count / (1 << 20):.1f} MiB"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
