@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.session import Session, Tokens
-from renderiq_client.transport import Answer, send_retrying
+from renderiq_client.transport import TRIES, Answer, send_retrying
 
 BASE_PATH = "/api/plugins"
 #: A used refresh token may be exchanged again for 60 s, when its answer was lost: the tries must end before.
@@ -30,13 +30,16 @@ class Api:
         platform: str = "unknown",
         version: str = "1.0.0",
         timeout_s: float = 60.0,
+        tries: int = TRIES,
     ) -> None:
         """`platform` and `version` are the plugin's; `timeout_s` is how long the service may be silent.
+
+        What fails for a while is tried `tries` times in all, with growing pauses.
 
         `tokens` go on with a session that was kept. `on_tokens` is told each new pair, to keep it.
         """
         self.base_url = _checked(base_url)
-        self.timeout_s = timeout_s
+        self.timeout_s, self.tries = timeout_s, tries
         self._key = key
         self._on_tokens = on_tokens
         self._session = self._new_session(tokens) if tokens else None
@@ -101,14 +104,14 @@ class Api:
         return {"Authorization": f"Bearer {token}"} if token else {}
 
     def _send(
-        self, method: str, path: str, body: Optional[dict[str, Any]], headers: dict[str, str], **limits: float
+        self, method: str, path: str, body: Optional[dict[str, Any]], headers: dict[str, str], **limits: Any
     ) -> Answer:
         sent = {"User-Agent": self._agent, "Accept": "application/json", **headers}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
-        limits = {"timeout_s": self.timeout_s, **limits}
+        limits = {"timeout_s": self.timeout_s, "tries": self.tries, **limits}
         return send_retrying(method, self.base_url + BASE_PATH + path, sent, data, **limits)
 
     def _new_session(self, tokens: Tokens) -> Session:

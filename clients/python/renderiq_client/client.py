@@ -99,7 +99,7 @@ class Client(Api):
 
         RenderiqError `url_expired` when the render was asked for too long ago.
         """
-        Download(file, Path(path), progress, self.timeout_s).run()
+        Download(file, Path(path), progress, self.timeout_s, self.tries).run()
 
     # Webhooks.
 

@@ -24,10 +24,10 @@ class Download:
     The draft beside it is named after the content that it must get: whoever else writes to it writes the same.
     """
 
-    def __init__(self, file: dict[str, Any], path: Path, progress: Progress, timeout_s: float) -> None:
+    def __init__(self, file: dict[str, Any], path: Path, progress: Progress, timeout_s: float, tries: int) -> None:
         """Nothing is asked yet."""
         self._url, self._sha256, self._total = file["url"], file["sha256"], file["bytes"]
-        self._path, self._progress, self._timeout_s = path, progress, timeout_s
+        self._path, self._progress, self._timeout_s, self._tries = path, progress, timeout_s, tries
         self._draft = path.with_name(f".{path.name}.{self._sha256[:16]}.part")
 
     def run(self) -> None:
@@ -49,7 +49,7 @@ class Download:
 
     def _fetch(self, out: BinaryIO) -> Answer:
         try:
-            return retrying(lambda: self._fetch_rest(out))
+            return retrying(lambda: self._fetch_rest(out), self._tries)
         except DiskError as error:
             raise error.__cause__ or error
 

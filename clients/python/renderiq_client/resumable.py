@@ -12,24 +12,22 @@ from typing import Any, Optional
 
 from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.source import Source
-from renderiq_client.transport import LOST, Answer, Connection, described, pauses, send_retrying
+from renderiq_client.transport import LOST, MAX_RETRY_AFTER_S, Answer, Connection, described, pauses, send_retrying
 
 Progress = Callable[[int, int], None]
-#: More patience than for a call: what was kept so far is worth a minute without network.
-TRIES = 8
 
 
 class SessionLost(Exception):
     """The session or the signed URL has ended: a new one must be asked for."""
 
 
-def begin(transfer: dict[str, Any], timeout_s: float) -> Optional[str]:
+def begin(transfer: dict[str, Any], timeout_s: float, tries: int) -> Optional[str]:
     """A new session's URI: a secret, for who has it may write the object. None when the object is there already.
 
     SessionLost when the signed URL is good no longer.
     """
     headers = {**transfer["headers"], "Content-Length": "0"}
-    answer = send_retrying(transfer["method"], transfer["url"], headers, timeout_s=timeout_s)
+    answer = send_retrying(transfer["method"], transfer["url"], headers, timeout_s=timeout_s, tries=tries)
     if answer.status == 201:
         return answer.headers["Location"]
     if answer.status == 412:
@@ -39,12 +37,14 @@ def begin(transfer: dict[str, Any], timeout_s: float) -> Optional[str]:
     raise refused(answer)
 
 
-def run(uri: str, source: Source, kept: Optional[int], chunk_bytes: int, progress: Progress, timeout_s: float) -> None:
+def run(
+    uri: str, source: Source, kept: Optional[int], chunk_bytes: int, progress: Progress, timeout_s: float, tries: int
+) -> None:
     """Send what the session lacks. `kept` is None when only the service knows how much it has.
 
-    SessionLost, SourceChanged; NetworkError when nothing gets through.
+    SessionLost, SourceChanged; NetworkError after `tries` in a row without a byte more.
     """
-    waits = pauses(TRIES)
+    waits, most = pauses(tries), -1
     with Connection(uri, timeout_s) as conn:
         while True:
             told_s = 0.0
@@ -57,16 +57,16 @@ def run(uri: str, source: Source, kept: Optional[int], chunk_bytes: int, progres
                     progress(source.size, source.size)
                     return
                 now, problem, told_s = _kept(answer), f"HTTP {answer.status}", answer.retry_after()
-            if now is not None and (kept is None or now > kept):
-                if kept is not None:
-                    waits = pauses(TRIES)
+            if now is not None and now > most:
+                waits, most = pauses(tries), now
                 progress(now, source.size)
+            if now is not None and (kept is None or now > kept):
                 kept = now
                 continue
             # Nothing was gained. What the service has now, only the service knows.
             kept = None
             pause_s = next(waits, None)
-            if pause_s is None:
+            if pause_s is None or told_s > MAX_RETRY_AFTER_S:
                 raise NetworkError(f"the upload does not get through: {problem}")
             time.sleep(max(pause_s, told_s))
 

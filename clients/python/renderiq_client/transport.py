@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from renderiq_client.errors import NetworkError
 
-TRIES = 6
+#: 16 s of pauses on average: what a changed network or a restarted service takes.
+TRIES = 7
 MAX_PAUSE_S = 30.0
 #: What asks for a longer wait is an error that says so: a plugin's user would think that it hangs.
 MAX_RETRY_AFTER_S = 120.0
@@ -105,6 +106,7 @@ def send_retrying(
     body: Any = None,
     *,
     timeout_s: float,
+    tries: int = TRIES,
     within_s: float = 300.0,
 ) -> Answer:
     """One request, tried again when nothing answered or the service asks for it; for what may be repeated.
@@ -116,13 +118,13 @@ def send_retrying(
         with Connection(url, timeout_s) as conn:
             return conn.send(method, url, headers, body)
 
-    return retrying(once, within_s)
+    return retrying(once, tries, within_s)
 
 
-def retrying(once: Callable[[], Answer], within_s: float = 300.0) -> Answer:
+def retrying(once: Callable[[], Answer], tries: int = TRIES, within_s: float = 300.0) -> Answer:
     """What `once` answers, tried again as long as that is temporary."""
     end = time.monotonic() + within_s
-    waits = pauses()
+    waits = pauses(tries)
     while True:
         pause_s = next(waits, None)
         try:
@@ -139,7 +141,7 @@ def retrying(once: Callable[[], Answer], within_s: float = 300.0) -> Answer:
         time.sleep(pause_s)
 
 
-def pauses(tries: int = TRIES) -> Iterator[float]:
+def pauses(tries: int) -> Iterator[float]:
     """The pauses between `tries` tries: exponential, capped, with full jitter."""
     for done in range(tries - 1):
         yield random.uniform(0.05, min(MAX_PAUSE_S, 0.5 * 2**done))

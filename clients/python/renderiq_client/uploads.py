@@ -79,13 +79,13 @@ class Upload:
 
     def _send(self, upload: Any, state: State, source: Source) -> None:
         """Make the bytes arrive; Again when the session that took them is lost."""
-        uri, kept = state.known["uri"], None
+        uri, kept, patience = state.known["uri"], None, (self._api.timeout_s, self._api.tries)
         try:
             if uri is None:
-                uri, kept = resumable.begin(upload["transfer"], self._api.timeout_s), 0
+                uri, kept = resumable.begin(upload["transfer"], *patience), 0
                 state.save(**{**state.known, "uri": uri})
             if uri is not None:
-                resumable.run(uri, source, kept, self._chunk_bytes, self._progress, self._api.timeout_s)
+                resumable.run(uri, source, kept, self._chunk_bytes, self._progress, *patience)
         except SessionLost:
             state.save(**{**state.known, "uri": None})
             raise Again("its session or its signed URL ended") from None
