@@ -20,6 +20,8 @@ class FaultProxy(ThreadingHTTPServer):
     def __init__(self, upstream=""):
         super().__init__(("127.0.0.1", 0), Exchange)
         self.upstream = upstream
+        #: The Host that upstream sees, where that is signed and names upstream itself.
+        self.host = None
         self.seen = []
         self._faults = []
         self._lock = threading.Lock()
@@ -84,7 +86,8 @@ class Exchange(BaseHTTPRequestHandler):
         """What upstream answers: status, headers and body."""
         conn = http.client.HTTPConnection(urlsplit(self.server.upstream).netloc, timeout=60)
         try:
-            conn.request(self.command, self.path, body, dict(self.headers) | changed)
+            host = {"Host": self.server.host} if self.server.host else {}
+            conn.request(self.command, self.path, body, dict(self.headers) | host | changed)
             answer = conn.getresponse()
             return answer.status, dict(answer.headers), answer.read()
         finally:

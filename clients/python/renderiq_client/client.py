@@ -9,12 +9,15 @@ from typing import Any, Callable, Optional, Union
 
 from renderiq_client.api import Api, content
 from renderiq_client.downloads import Download
-from renderiq_client.errors import NetworkError
+from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.resumable import Progress
+from renderiq_client.transport import RETRIED
 from renderiq_client.uploads import Upload
 
 #: How long the service is asked to hold an answer for a render that is not over; with stages shown, less.
 WAIT_S, WAIT_WITH_STAGES_S = 20.0, 2.0
+#: Between two looks where the service does not say.
+POLL_S = 1.0
 CHUNK_BYTES = 8 << 20
 
 
@@ -70,25 +73,26 @@ class Client(Api):
         `on_stage` gets the render each time it was looked at.
         """
         end = time.monotonic() + timeout_s
-        longest = WAIT_WITH_STAGES_S if on_stage else WAIT_S
+        longest = min(WAIT_WITH_STAGES_S if on_stage else WAIT_S, self.timeout_s / 2)
         while True:
-            hold_s = max(0.0, min(longest, self.timeout_s / 2, end - time.monotonic()))
+            hold_s = max(0.0, min(longest, end - time.monotonic()))
+            pause_s = POLL_S
             try:
                 answer = self.answer("GET", f"/renders/{render_id}", headers={"Prefer": f"wait={hold_s:.0f}"})
-            except NetworkError:
-                # A closed laptop, a changed network: the render goes on meanwhile.
-                if time.monotonic() > end:
+                render = content(answer)
+            except RenderiqError as error:
+                # A closed laptop, a changed network, a restarted service: the render goes on meanwhile.
+                if not _is_temporary(error) or time.monotonic() > end:
                     raise
-                continue
-            render = content(answer)
-            if on_stage:
-                on_stage(render)
-            if render["terminal"]:
-                return render
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"render {render_id} is still {render['status']} after {timeout_s:.0f} s")
-            time.sleep(min(answer.retry_after() or 1.0, left))
+            else:
+                if on_stage:
+                    on_stage(render)
+                if render["terminal"]:
+                    return render
+                if time.monotonic() >= end:
+                    raise TimeoutError(f"render {render_id} is still {render['status']} after {timeout_s:.0f} s")
+                pause_s = answer.retry_after() or POLL_S
+            time.sleep(max(0.0, min(pause_s, end - time.monotonic())))
 
     def cancel(self, render_id: str) -> Any:
         """Cancel a render that is not over: it costs nothing. The render."""
@@ -124,6 +128,10 @@ class Client(Api):
             if not page["nextCursor"]:
                 return
             cursor = f"&cursor={page['nextCursor']}"
+
+
+def _is_temporary(error: RenderiqError) -> bool:
+    return isinstance(error, NetworkError) or error.status in RETRIED
 
 
 def _camel(options: dict[str, Any]) -> dict[str, Any]:

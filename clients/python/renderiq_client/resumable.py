@@ -28,11 +28,12 @@ def begin(transfer: dict[str, Any], timeout_s: float, tries: int) -> Optional[st
     """
     headers = {**transfer["headers"], "Content-Length": "0"}
     answer = send_retrying(transfer["method"], transfer["url"], headers, timeout_s=timeout_s, tries=tries)
-    if answer.status == 201:
-        return answer.headers["Location"]
+    place = answer.headers.get("Location")
+    if answer.status == 201 and place:
+        return place
     if answer.status == 412:
         return None
-    if answer.status == 403 or b"ExpiredToken" in answer.body:
+    if answer.status in (201, 403) or b"ExpiredToken" in answer.body:
         raise SessionLost
     raise refused(answer)
 

@@ -84,7 +84,10 @@ class Connection:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         try:
             self._conn.request(method, target, body, headers)
-            return self._conn.getresponse()
+            response = self._conn.getresponse()
+            if response.length is None and not response.chunked:
+                raise ConnectionError("the answer's head was cut short")  # http.client takes that for its end
+            return response
         except BaseException:
             self._conn.close()
             raise
