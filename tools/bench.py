@@ -57,8 +57,10 @@ def uploads(running: Running, folder: Path) -> None:
     for mebibytes in (50, 100, 200):
         picture = folder / f"{mebibytes}.png"
         write_png(picture, mebibytes * MEBIBYTE)
-        client_s, client_rss = by_client(running, picture)
-        plain_s = by_plain_put(running, folder, picture)
+        # In turns, the best of each: what else the machine does hits both.
+        turns = [(by_client(running, picture), by_plain_put(running, folder, picture)) for _ in range(3)]
+        client_s, client_rss = min(seconds for (seconds, _), _ in turns), max(peak for (_, peak), _ in turns)
+        plain_s = min(seconds for _, seconds in turns)
         rate = mebibytes / client_s
         print(
             f"  {mebibytes:>4} MiB {rate:>9.0f} MB/s {mebibytes / plain_s:>5.0f} MB/s {plain_s / client_s:>6.2f}"
