@@ -149,6 +149,13 @@ def test_a_file_that_is_corrupted_each_time_is_an_error_and_never_ready(faulty, 
     assert {row["status"] for row in faulty.sql(newest)} == {"pending"}
 
 
+def test_a_large_file_that_is_corrupted_is_noticed_too(faulty, proxy, tmp_path):
+    picture = tmp_path / "large.png"
+    write_png(picture, 40 << 20)
+    proxy.inject(fault_proxy.whole, fault_proxy.corrupted, into=CHUNKS)
+    assert faulty.client().upload(picture)["md5"] == md5_of(picture)
+
+
 def test_a_file_that_changes_while_it_is_sent_arrives_as_it_is_at_the_end(faulty, picture):
     def change(kept, _):
         if kept == 2 * CHUNK and picture.stat().st_size < 2 << 20:

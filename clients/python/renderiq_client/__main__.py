@@ -14,6 +14,7 @@ from renderiq_client.client import Client
 from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.listen import EVENTS, Receiver, registered
 from renderiq_client.progress import Bar
+from renderiq_client.transport import TRIES
 
 REFUSED, WRONG, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 EPILOG = """\
@@ -38,7 +39,7 @@ class Command:
     def client(self) -> Client:
         """The client that the words ask for."""
         key = _secret(self.given.key_file, "RENDERIQ_API_KEY", "--key-file")
-        return Client(self.given.base_url, key, platform="cli")
+        return Client(self.given.base_url, key, platform="cli", tries=self.given.tries)
 
     def upload(self) -> Any:
         """Upload a picture."""
@@ -149,6 +150,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--base-url", default=os.environ.get("RENDERIQ_BASE_URL", "http://127.0.0.1:8080"))
     top.add_argument("--key-file", type=Path, help="a file that holds the API key")
+    top.add_argument("--tries", type=int, default=TRIES, metavar="N", help="how often to try what fails for a while")
     top.add_argument("--json", action="store_true", help="print the API's JSON")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     command = _add(commands, "render", Command.render, "upload a picture, render it, download the result")

@@ -39,7 +39,7 @@ class Source:
         return mimetypes.guess_type(self.path.name)[0] or "image/png"
 
     def md5(self) -> str:
-        """In base64. One more read of the file, so that whatever the way there corrupts is noticed at its end."""
+        """In base64. One more read of the file, so that what is corrupted on the way is noticed. SourceChanged."""
         digest = hashlib.new("md5", usedforsecurity=False)
         for data in self.part(0, self.size):
             digest.update(data)
@@ -61,11 +61,6 @@ class Source:
         except OSError as error:
             # Not an OSError, which would be taken for one of the network's.
             raise SourceChanged(str(error)) from error
-
-    def require_unchanged(self) -> None:
-        """SourceChanged when it was written to."""
-        for _ in self.part(0, 0):
-            pass
 
 
 def _facts(stat: os.stat_result) -> dict[str, int]:
