@@ -17,8 +17,10 @@ class FaultProxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, upstream=""):
+    def __init__(self, upstream="", tls=None):
         super().__init__(("127.0.0.1", 0), Exchange)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.upstream = upstream
         #: The Host that upstream sees, where that is signed and names upstream itself.
         self.host = None

@@ -124,7 +124,8 @@ def main(words: Optional[list[str]] = None) -> int:
     try:
         result = command.given.run(command)
     except KeyboardInterrupt:
-        print(f"\nrenderiq: interrupted{_hinted(command)}", file=sys.stderr)
+        erase = "\r\x1b[K" if sys.stderr.isatty() else ""  # the terminal's own ^C
+        print(f"{erase}renderiq: interrupted{_hinted(command)}", file=sys.stderr)
         return INTERRUPTED
     except (NetworkError, TimeoutError) as error:
         print(f"renderiq: {error}{_hinted(command)}", file=sys.stderr)
@@ -212,12 +213,17 @@ def readable(result: Any, indent: str = "") -> str:
     lines = []
     for name, value in result.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{name}", readable(value, indent + "  ")]
+            inner = readable(value, indent + "  ")
+            lines += [f"{indent}{name}", inner] if inner else []
         elif isinstance(value, list):
-            lines += [f"{indent}{name:<{16 - len(indent)}} {', '.join(map(str, value))}"] if _plain(value) else []
+            lines += [_line(name, ", ".join(value), indent)] if value and _plain(value) else []
         elif value is not None:
-            lines.append(f"{indent}{name:<{16 - len(indent)}} {value}")
-    return "\n".join(line for line in lines if line)
+            lines.append(_line(name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else value, indent))
+    return "\n".join(lines)
+
+
+def _line(name: str, value: Any, indent: str) -> str:
+    return f"{indent}{name:<{16 - len(indent)}} {value}"
 
 
 def _plain(values: list[Any]) -> bool:

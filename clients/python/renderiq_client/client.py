@@ -75,24 +75,26 @@ class Client(Api):
         end = time.monotonic() + timeout_s
         longest = min(WAIT_WITH_STAGES_S if on_stage else WAIT_S, self.timeout_s / 2)
         while True:
-            hold_s = max(0.0, min(longest, end - time.monotonic()))
-            pause_s = POLL_S
-            try:
-                answer = self.answer("GET", f"/renders/{render_id}", headers={"Prefer": f"wait={hold_s:.0f}"})
-                render = content(answer)
-            except RenderiqError as error:
-                # A closed laptop, a changed network, a restarted service: the render goes on meanwhile.
-                if not _is_temporary(error) or time.monotonic() > end:
-                    raise
-            else:
-                if on_stage:
-                    on_stage(render)
-                if render["terminal"]:
-                    return render
-                if time.monotonic() >= end:
-                    raise TimeoutError(f"render {render_id} is still {render['status']} after {timeout_s:.0f} s")
-                pause_s = answer.retry_after() or POLL_S
+            render, pause_s = self._look(render_id, max(0.0, min(longest, end - time.monotonic())), end)
+            if render and on_stage:
+                on_stage(render)
+            if render and render["terminal"]:
+                return render
+            if time.monotonic() >= end:
+                status = render["status"] if render else "out of sight"
+                raise TimeoutError(f"render {render_id} is still {status} after {timeout_s:.0f} s")
             time.sleep(max(0.0, min(pause_s, end - time.monotonic())))
+
+    def _look(self, render_id: str, hold_s: float, end: float) -> tuple[Any, float]:
+        """The render, None while the service is away before `end`; and how long to wait before the next look."""
+        try:
+            answer = self.answer("GET", f"/renders/{render_id}", headers={"Prefer": f"wait={hold_s:.0f}"})
+            return content(answer), answer.retry_after() or POLL_S
+        except RenderiqError as error:
+            # A closed laptop, a changed network, a restarted service: the render goes on meanwhile.
+            if not _is_temporary(error) or time.monotonic() >= end:
+                raise
+            return None, error.retry_after or POLL_S
 
     def cancel(self, render_id: str) -> Any:
         """Cancel a render that is not over: it costs nothing. The render."""

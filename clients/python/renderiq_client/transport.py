@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from renderiq_client.errors import NetworkError
 
@@ -69,8 +72,10 @@ class Connection:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not an http(s) URL: {parts.scheme}://…")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._conn = kind(parts.hostname, parts.port, timeout=timeout_s)
+        if parts.scheme == "http":
+            self._conn = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
+        else:
+            self._conn = _https(parts.hostname, parts.port or 443, timeout_s)
 
     def __enter__(self) -> Connection:
         return self
@@ -100,6 +105,19 @@ class Connection:
         except BaseException:
             self._conn.close()
             raise
+
+
+def _https(host: str, port: int, timeout_s: float) -> http.client.HTTPSConnection:
+    """A connection with TLS; through the proxy that the environment or the system's settings name, as offices have."""
+    proxy = None if proxy_bypass(host) else getproxies().get("https")
+    if not proxy:
+        return http.client.HTTPSConnection(host, port, timeout=timeout_s)
+    parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    conn = http.client.HTTPSConnection(parts.hostname or "", parts.port or 8080, timeout=timeout_s)
+    login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+    basic = {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()} if parts.username else {}
+    conn.set_tunnel(host, port, basic)
+    return conn
 
 
 def send_retrying(
@@ -132,6 +150,8 @@ def retrying(once: Callable[[], Answer], tries: int = TRIES, within_s: float = 3
         pause_s = next(waits, None)
         try:
             answer = once()
+        except ssl.SSLCertVerificationError as error:
+            raise NetworkError(f"the other side is not who it should be: {error.verify_message}") from None
         except LOST as error:
             if pause_s is None or time.monotonic() + pause_s > end:
                 raise NetworkError(f"no answer: {described(error)}") from None
