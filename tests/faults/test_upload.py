@@ -133,12 +133,12 @@ def test_only_what_is_missing_is_sent_again(faulty, proxy, picture):
 
 
 def test_an_upload_that_gets_nowhere_gives_up_and_goes_on_the_next_time(faulty, proxy, picture):
-    proxy.inject(fault_proxy.whole, *[fault_proxy.refused_before_it_was_read] * 2, into=CHUNKS)
+    proxy.inject(*[fault_proxy.whole] * 2, *[fault_proxy.refused_before_it_was_read] * 2, into=CHUNKS)
     with pytest.raises(NetworkError, match="does not get through"):
         faulty.client(tries=2).upload(picture, chunk_bytes=CHUNK)
     seen = []
     upload(faulty, picture, progress=lambda kept, _: seen.append(kept))
-    assert seen[0] == CHUNK
+    assert seen[0] == 2 * CHUNK
 
 
 def test_a_file_that_is_corrupted_each_time_is_an_error_and_never_ready(faulty, proxy, picture):
@@ -209,6 +209,7 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(faulty, p
 
 
 def test_two_that_upload_the_same_file_at_once_both_end_well(faulty, picture):
+    interrupt(faulty, picture)
     done, both = [], threading.Barrier(2)
 
     def one():
@@ -230,10 +231,11 @@ class Interrupted(Exception):
 
 
 def interrupt(stack, picture):
-    """An upload that ends after its first chunk."""
+    """An upload that ends after its second chunk."""
 
-    def stop(*_):
-        raise Interrupted
+    def stop(kept, _):
+        if kept == 2 * CHUNK:
+            raise Interrupted
 
     with pytest.raises(Interrupted):
         stack.client().upload(picture, chunk_bytes=CHUNK, progress=stop)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from tools.local.storage.errors import invalid
 from tools.local.storage.model import Object, Session
@@ -53,28 +54,20 @@ def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes],
     total = chunk.total if chunk.total is not None else session.total
     if session.total is not None and chunk.total not in (None, session.total):
         raise invalid("The total size differs from the one declared.")
-    kept = store.kept(session)
+    kept = store.kept(session, total)
     if chunk.start is not None and chunk.start <= kept:
-        kept = _append(store, session, chunk, kept, body, final=chunk.end == total)
+        _append(store.file_of(session), kept, body, skip=kept - chunk.start)
+        kept = store.kept(session, total)
     if total is None or kept < total:
         return kept
     return store.finish(session, declared)
 
 
-def _append(store: Store, session: Session, chunk: Chunk, kept: int, body: Iterator[bytes], *, final: bool) -> int:
-    path = store.file_of(session)
-    skip, size = kept - (chunk.start or 0), kept
+def _append(path: Path, kept: int, body: Iterator[bytes], skip: int) -> None:
+    """Write the body, but for its first `skip` bytes, after the first `kept` bytes of the file."""
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(kept)
         file.seek(kept)
-        try:
-            for data in body:
-                new = data[skip:]
-                skip = max(0, skip - len(data))
-                file.write(new)
-                size += len(new)
-        finally:
-            whole = final and size >= chunk.end
-            size = size if whole else size - size % QUANTUM
-            file.truncate(size)
-    return size
+        for data in body:
+            file.write(data[skip:])
+            skip = max(0, skip - len(data))

@@ -152,11 +152,11 @@ class Store:
         """Where a session's bytes are collected."""
         return self._files / hashlib.sha256(session.id.encode()).hexdigest()
 
-    def kept(self, session: Session) -> int:
-        """How many bytes of a session are kept: whole quanta, also after a crash in the middle of a chunk."""
+    def kept(self, session: Session, total: int | None) -> int:
+        """How many bytes of a session are kept: all `total`, else whole quanta; also after a crash in a chunk."""
         file = self.file_of(session)
         size = file.stat().st_size if file.exists() else 0
-        return size if size == session.total else size - size % QUANTUM
+        return size if size == total else size - size % QUANTUM
 
     def finish(self, session: Session, declared: Declared) -> Object:
         """The session's bytes become the object; a session whose bytes are refused has ended."""
