@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 from renderiq_client.client import Client
+from renderiq_client.display import Bar, Stages, readable
 from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.listen import EVENTS, Receiver, registered
-from renderiq_client.progress import Bar
 from renderiq_client.transport import TRIES
 
 REFUSED, WRONG, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
@@ -97,25 +97,12 @@ class Command:
     def _ended(self, client: Client, render_id: str, output: Optional[Path] = None) -> Any:
         saved = f" --output {output}" if output else ""
         self.hint = f"the render goes on; see it with: python -m renderiq_client wait {render_id}{saved}"
-        done = client.wait(render_id, self.given.timeout, _Stages())
+        done = client.wait(render_id, self.given.timeout, Stages())
         if done["status"] != "succeeded":
             error = done["error"] or {}
             detail = error.get("message") or f"The render is {done['status']}."
             raise RenderiqError(0, {"code": error.get("code") or done["status"], "detail": detail})
         return done
-
-
-class _Stages:
-    """Tells a render's stage when it changes."""
-
-    def __init__(self) -> None:
-        self._last = ""
-
-    def __call__(self, render: Any) -> None:
-        now = render["status"] if render["terminal"] else render["stage"] or render["status"]
-        if now != self._last:
-            self._last = now
-            print(f"  render  {now}" if sys.stderr.isatty() else f"render {now}", file=sys.stderr, flush=True)
 
 
 def main(words: Optional[list[str]] = None) -> int:
@@ -206,28 +193,6 @@ def _interrupt(*_: object) -> None:
 
 def _hinted(command: Command) -> str:
     return f"; {command.hint}" if command.hint else ""
-
-
-def readable(result: Any, indent: str = "") -> str:
-    """An answer's members, a line each; what they hold in turn is indented."""
-    lines = []
-    for name, value in result.items():
-        if isinstance(value, dict):
-            inner = readable(value, indent + "  ")
-            lines += [f"{indent}{name}", inner] if inner else []
-        elif isinstance(value, list):
-            lines += [_line(name, ", ".join(value), indent)] if value and _plain(value) else []
-        elif value is not None:
-            lines.append(_line(name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else value, indent))
-    return "\n".join(lines)
-
-
-def _line(name: str, value: Any, indent: str) -> str:
-    return f"{indent}{name:<{16 - len(indent)}} {value}"
-
-
-def _plain(values: list[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Optional
 
 from renderiq_client.errors import NetworkError, RenderiqError
@@ -48,28 +49,41 @@ def run(
     waits, most = pauses(tries), -1
     with Connection(uri, timeout_s) as conn:
         while True:
-            told_s = 0.0
-            try:
-                answer = _ask(conn, uri, source) if kept is None else _put(conn, uri, source, kept, chunk_bytes)
-            except LOST as error:
-                now, problem = None, described(error)
-            else:
-                if answer.status in (200, 201):
-                    progress(source.size, source.size)
-                    return
-                now, problem, told_s = _kept(answer), f"HTTP {answer.status}", answer.retry_after()
-            if now is not None and now > most:
-                waits, most = pauses(tries), now
-                progress(now, source.size)
-            if now is not None and (kept is None or now > kept):
-                kept = now
+            step = _step(conn, uri, source, kept, chunk_bytes)
+            if step.kept is not None and step.kept > most:
+                waits, most = pauses(tries), step.kept
+                progress(step.kept, source.size)
+            if step.done:
+                return
+            if step.kept is not None and (kept is None or step.kept > kept):
+                kept = step.kept
                 continue
             # Nothing was gained. What the service has now, only the service knows.
             kept = None
             pause_s = next(waits, None)
-            if pause_s is None or told_s > MAX_RETRY_AFTER_S:
-                raise NetworkError(f"the upload does not get through: {problem}")
-            time.sleep(max(pause_s, told_s))
+            if pause_s is None or step.told_s > MAX_RETRY_AFTER_S:
+                raise NetworkError(f"the upload does not get through: {step.problem}")
+            time.sleep(max(pause_s, step.told_s))
+
+
+@dataclass
+class _Step:
+    """One request's outcome: the bytes kept (None: it is not known), and what went wrong."""
+
+    kept: Optional[int]
+    problem: str = ""
+    told_s: float = 0.0
+    done: bool = False
+
+
+def _step(conn: Connection, uri: str, source: Source, kept: Optional[int], chunk_bytes: int) -> _Step:
+    try:
+        answer = _ask(conn, uri, source) if kept is None else _put(conn, uri, source, kept, chunk_bytes)
+    except LOST as error:
+        return _Step(None, described(error))
+    if answer.status in (200, 201):
+        return _Step(source.size, done=True)
+    return _Step(_kept(answer), f"HTTP {answer.status}", answer.retry_after())
 
 
 def _ask(conn: Connection, uri: str, source: Source) -> Answer:

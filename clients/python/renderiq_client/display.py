@@ -1,10 +1,11 @@
-"""Progress that people read: a bar on a terminal, and elsewhere a line at each tenth without control characters."""
+"""What people read: progress (a bar on a terminal; elsewhere plain lines without control characters), and answers."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
+from typing import Any
 
 WIDTH = 28
 REDRAW_S = 0.1
@@ -55,6 +56,43 @@ class Bar:
         left = f"  {_time((total - done) / rate)} left" if rate and done < total else ""
         speed = f"  {_size(rate)}/s" if rate else ""
         return f"  {self._label}  {bar} {done * 100 // total:3} %  {_size(done)} of {_size(total)}{speed}{left}"
+
+
+class Stages:
+    """Tells a render's stage when it changes."""
+
+    def __init__(self) -> None:
+        """Nothing is shown yet."""
+        self._last = ""
+
+    def __call__(self, render: Any) -> None:
+        """Show what this render is at."""
+        now = render["status"] if render["terminal"] else render["stage"] or render["status"]
+        if now != self._last:
+            self._last = now
+            print(f"  render  {now}" if sys.stderr.isatty() else f"render {now}", file=sys.stderr, flush=True)
+
+
+def readable(result: Any, indent: str = "") -> str:
+    """An answer's members, a line each; what they hold in turn is indented."""
+    lines = []
+    for name, value in result.items():
+        if isinstance(value, dict):
+            inner = readable(value, indent + "  ")
+            lines += [f"{indent}{name}", inner] if inner else []
+        elif isinstance(value, list):
+            lines += [_line(name, ", ".join(value), indent)] if value and _plain(value) else []
+        elif value is not None:
+            lines.append(_line(name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else value, indent))
+    return "\n".join(lines)
+
+
+def _line(name: str, value: Any, indent: str) -> str:
+    return f"{indent}{name:<{16 - len(indent)}} {value}"
+
+
+def _plain(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _size(count: float) -> str:
