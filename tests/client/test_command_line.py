@@ -1,44 +1,175 @@
-"""The reference client's command line, against the running stack."""
+"""The reference client's command line, against the running stack: in a pipe, on a terminal, and interrupted."""
 
 import json
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
+from tools.bench import write_png
+
 ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients" / "python"
 
 
-def run(stack, *words, key=None):
+def environment(stack, **more):
+    return dict(os.environ) | {"RENDERIQ_API_KEY": stack.api_key, "RENDERIQ_BASE_URL": stack.base_url} | more
+
+
+def run(stack, *words, **env):
     return subprocess.run(
-        [sys.executable, "-m", "renderiq_client", "--base-url", stack.base_url, "--json", *words],
-        cwd=ROOT / "clients" / "python",
-        env=dict(os.environ) | {"RENDERIQ_API_KEY": key or stack.api_key},
+        [sys.executable, "-m", "renderiq_client", *words],
+        cwd=CLIENT,
+        env=environment(stack, **env),
         capture_output=True,
         text=True,
         timeout=60,
     )
 
 
-def test_a_picture_is_rendered_and_saved_beside_it(stack, tmp_path):
-    picture = shutil.copy(ROOT / "docs" / "samples" / "room_viewport.png", tmp_path / "room.png")
-    done = run(stack, "render", str(picture), "--prompt", "a room", "--quality", "draft")
+def on_terminal(stack, *words):
+    """What a person sees who runs this on a terminal of 100 columns."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "renderiq_client", *words],
+        cwd=CLIENT,
+        env=environment(stack, COLUMNS="100"),
+        stdout=subprocess.DEVNULL,
+        stderr=slave,
+    )
+    os.close(slave)
+    seen = b""
+    while select.select([master], [], [], 60)[0]:
+        try:
+            data = os.read(master, 65536)
+        except OSError:
+            break  # the other end has closed
+        seen += data
+        if not data:
+            break
+    os.close(master)
+    assert process.wait(60) == 0
+    return seen.decode()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    return Path(shutil.copy(ROOT / "docs" / "samples" / "room_viewport.png", tmp_path / "room.png"))
+
+
+def test_a_picture_is_rendered_and_saved_beside_it(stack, picture):
+    done = run(stack, "--json", "render", str(picture), "--prompt", "a room", "--quality", "draft")
     assert done.returncode == 0, done.stderr
-    assert "upload 100 %" in done.stderr
-    assert json.loads(done.stdout)["savedTo"] == str(tmp_path / "room-rendered.jpg")
-    assert (tmp_path / "room-rendered.jpg").read_bytes()[:2] == b"\xff\xd8"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["room-rendered.jpg", "room.png"]
+    assert json.loads(done.stdout)["savedTo"] == str(picture.parent / "room-rendered.jpg")
+    assert (picture.parent / "room-rendered.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert sorted(path.name for path in picture.parent.iterdir()) == ["room-rendered.jpg", "room.png"]
+
+
+def test_progress_in_a_pipe_is_a_line_at_each_tenth_without_control_characters(stack, tmp_path):
+    write_png(tmp_path / "large.png", 90 << 20)
+    done = run(stack, "upload", str(tmp_path / "large.png"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "upload 100 %"
+    assert 8 <= len(lines) <= 11
+    assert all(line.isprintable() for line in lines)
+
+
+def test_progress_on_a_terminal_is_one_line_that_moves(stack, tmp_path):
+    write_png(tmp_path / "large.png", 40 << 20)
+    seen = on_terminal(stack, "upload", str(tmp_path / "large.png"))
+    assert seen.count("\n") == 1
+    assert "█" * 28 in seen
+    assert "100 %" in seen
+    assert max(len(line) for line in seen.split("\r")) < 100 + len("\x1b[K")
 
 
 def test_who_one_is_and_what_is_left_are_told(stack):
-    assert json.loads(run(stack, "whoami").stdout)["user"]["email"] == stack.email
-    assert json.loads(run(stack, "credits").stdout)["granted"] == 1000
+    assert json.loads(run(stack, "--json", "whoami").stdout)["user"]["email"] == stack.email
+    assert json.loads(run(stack, "--json", "credits").stdout)["granted"] == 1000
+    assert f"  email          {stack.email}" in run(stack, "whoami").stdout.splitlines()
 
 
 def test_a_refusal_is_one_clear_line_without_the_key(stack):
     key = "rq_sk_test_" + "x" * 39
-    done = run(stack, "credits", key=key)
+    done = run(stack, "credits", RENDERIQ_API_KEY=key)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("renderiq: 401 invalid_key")
+    assert len(done.stderr.splitlines()) == 1
     assert key not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "env", "status", "told"),
+    [
+        (["credits"], {"RENDERIQ_API_KEY": ""}, 2, "set RENDERIQ_API_KEY, or name a file with --key-file"),
+        (["--key-file", "/nowhere", "credits"], {}, 2, "No such file or directory"),
+        (["upload", "/nowhere.png"], {}, 2, "No such file or directory"),
+        (["--base-url", "http://example.com", "credits"], {}, 2, "base_url must be https://"),
+        (["webhooks", "listen"], {}, 2, "set RENDERIQ_WEBHOOK_SECRET"),
+        (["wait", "0198c0de-0000-7000-8000-000000000000"], {}, 1, "404 not_found"),
+        (["nonsense"], {}, 2, "invalid choice"),
+    ],
+)
+def test_what_goes_wrong_is_told_in_a_line_and_by_the_exit_status(stack, words, env, status, told):
+    done = run(stack, *words, **env)
+    assert (done.returncode, told in done.stderr) == (status, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_does_not_answer_is_an_exit_status_of_its_own(stack):
+    done = run(stack, "--base-url", "http://127.0.0.1:9", "--tries", "2", "credits")
+    assert (done.returncode, "no answer: ConnectionRefusedError" in done.stderr) == (3, True), done.stderr
+
+
+def test_a_key_in_a_file_is_as_good(stack, tmp_path):
+    (tmp_path / "key").write_text(f"{stack.api_key}\n")
+    assert run(stack, "--key-file", str(tmp_path / "key"), "credits", RENDERIQ_API_KEY="").returncode == 0
+
+
+def test_an_interrupted_upload_says_how_to_go_on_and_does(stack, tmp_path):
+    picture = tmp_path / "large.png"
+    write_png(picture, 200 << 20)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "renderiq_client", "upload", str(picture)],
+        cwd=CLIENT,
+        env=environment(stack),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr.readline().startswith("upload ")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "renderiq: interrupted; the same command goes on where it was"
+    assert (tmp_path / "large.png.renderiq-upload.json").stat().st_mode & 0o777 == 0o600
+    done = run(stack, "upload", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "large.png.renderiq-upload.json").exists()
+
+
+def test_an_interrupted_render_goes_on_and_says_where_to_see_it(stack, picture):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "renderiq_client", "render", str(picture), "--prompt", "a room", "--quality", "high"],
+        cwd=CLIENT,
+        env=environment(stack),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not process.stderr.readline().startswith("render "):
+        time.sleep(0)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    hint = errors.splitlines()[-1].partition("see it with: python -m renderiq_client ")[2].split()
+    assert hint[0] == "wait"
+    done = run(stack, *hint)
+    assert done.returncode == 0, done.stderr
+    assert Path(hint[-1]).read_bytes()[:2] == b"\xff\xd8"

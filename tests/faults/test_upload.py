@@ -1,4 +1,4 @@
-"""An upload goes on after its client, and after the whole stack, was killed."""
+"""An upload ends with identical bytes, whatever happens on the way: to the network, the client, the stack."""
 
 import base64
 import hashlib
@@ -7,10 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from renderiq_client import NetworkError
+from renderiq_client.uploads import ATTEMPTS
+from tests import fault_proxy
 from tests.conftest import start_stack, stop_stack
+from tests.fault_proxy import FaultProxy
 from tools.bench import write_png
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +36,217 @@ def tell(done, total):
 
 Client(sys.argv[1], os.environ["RENDERIQ_API_KEY"]).upload(Path(sys.argv[2]), progress=tell)
 """
+
+
+CHUNK = 512 << 10
+STARTS, CHUNKS = r"^POST .*X-Goog-Signature", r"^PUT .*upload_id="
+PASSING = [
+    fault_proxy.unavailable,
+    fault_proxy.unavailable_for_a_second,
+    fault_proxy.refused_before_it_was_read,
+    fault_proxy.reset_in_the_middle,
+    fault_proxy.lost_answer,
+    fault_proxy.truncated_head,
+    fault_proxy.truncated_body,
+    fault_proxy.answer_without_range,
+    fault_proxy.less_kept_than_sent,
+    fault_proxy.answer_that_comes_too_late,
+]
+FATAL_TO_A_SESSION = [fault_proxy.session_gone, fault_proxy.session_not_found, fault_proxy.corrupted]
+name = {"ids": lambda fault: fault.__name__}
+
+
+@pytest.fixture(scope="module")
+def proxy():
+    running = FaultProxy()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory, proxy):
+    """A stack whose storage is reached through the proxy."""
+    raised = dict.fromkeys(("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE"), "100000")
+    running = start_stack(tmp_path_factory.mktemp("faulty"), STORAGE_ENDPOINT=proxy.url, **raised)
+    port = json.loads((running.data / "config.json").read_text())["ports"]["storage"]
+    proxy.upstream = f"http://127.0.0.1:{port}"
+    yield running
+    stop_stack(running)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "room.png"
+    write_png(path, 2 << 20)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def no_fault_is_left(proxy):
+    proxy.clear()
+    yield
+    assert proxy.left() == []
+
+
+def md5_of(path):
+    return base64.b64encode(hashlib.md5(path.read_bytes()).digest()).decode()
+
+
+def upload(stack, picture, **options):
+    """Upload it, and see that exactly these bytes have arrived and nothing is left beside it."""
+    done = stack.client(timeout_s=2).upload(picture, chunk_bytes=CHUNK, **options)
+    assert (done["status"], done["md5"]) == ("ready", md5_of(picture))
+    assert [path.name for path in picture.parent.iterdir()] == [picture.name]
+    return done
+
+
+@pytest.mark.parametrize("fault", PASSING + FATAL_TO_A_SESSION, **name)
+@pytest.mark.parametrize("chunk", [1, 3, 4], ids=["first chunk", "a middle chunk", "last chunk"])
+def test_a_fault_on_the_way_of_a_chunk_changes_nothing(faulty, proxy, picture, fault, chunk):
+    proxy.inject(*[fault_proxy.whole] * (chunk - 1), fault, into=CHUNKS)
+    upload(faulty, picture)
+
+
+@pytest.mark.parametrize(
+    "fault", [*PASSING[:7], fault_proxy.answer_that_comes_too_late, fault_proxy.expired_url], **name
+)
+def test_a_fault_on_the_way_of_a_start_changes_nothing(faulty, proxy, picture, fault):
+    proxy.inject(fault, into=STARTS)
+    upload(faulty, picture)
+
+
+def may_pass(faults):
+    """A session that is lost again and again is an error, and rightly so."""
+    return sum(fault in FATAL_TO_A_SESSION for fault in faults) < ATTEMPTS
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    faults=st.lists(st.sampled_from([fault_proxy.whole, *PASSING, *FATAL_TO_A_SESSION]), max_size=5).filter(may_pass)
+)
+def test_faults_in_any_order_change_nothing(faulty, proxy, tmp_path_factory, faults):
+    picture = tmp_path_factory.mktemp("any") / "room.png"
+    write_png(picture, 1 << 20)
+    proxy.inject(*faults, into=CHUNKS)
+    upload(faulty, picture)
+    proxy.clear()
+
+
+def test_only_what_is_missing_is_sent_again(faulty, proxy, picture):
+    proxy.inject(fault_proxy.whole, fault_proxy.whole, fault_proxy.lost_answer, into=CHUNKS)
+    upload(faulty, picture)
+    chunks = -(-picture.stat().st_size // CHUNK)
+    asked_once = 1
+    assert sum("upload_id=" in request for request in proxy.seen) == chunks + asked_once
+
+
+def test_an_upload_that_gets_nowhere_gives_up_and_goes_on_the_next_time(faulty, proxy, picture):
+    proxy.inject(*[fault_proxy.whole] * 2, *[fault_proxy.refused_before_it_was_read] * 2, into=CHUNKS)
+    with pytest.raises(NetworkError, match="does not get through"):
+        faulty.client(tries=2).upload(picture, chunk_bytes=CHUNK)
+    seen = []
+    upload(faulty, picture, progress=lambda kept, _: seen.append(kept))
+    assert seen[0] == 2 * CHUNK
+
+
+def test_a_file_that_is_corrupted_each_time_is_an_error_and_never_ready(faulty, proxy, picture):
+    proxy.inject(*[fault_proxy.corrupted] * 4, into=CHUNKS)
+    with pytest.raises(NetworkError, match="MD5"):
+        faulty.client().upload(picture)
+    newest = "SELECT status FROM uploads ORDER BY id DESC LIMIT 4"
+    assert {row["status"] for row in faulty.sql(newest)} == {"pending"}
+
+
+def test_a_large_file_that_is_corrupted_is_noticed_too(faulty, proxy, tmp_path):
+    picture = tmp_path / "large.png"
+    write_png(picture, 40 << 20)
+    proxy.inject(fault_proxy.whole, fault_proxy.corrupted, into=CHUNKS)
+    assert faulty.client().upload(picture)["md5"] == md5_of(picture)
+
+
+def test_a_file_that_changes_while_it_is_sent_arrives_as_it_is_at_the_end(faulty, picture):
+    def change(kept, _):
+        if kept == 2 * CHUNK and picture.stat().st_size < 2 << 20:
+            write_png(picture, 3 << 20)
+
+    upload(faulty, picture, progress=change)
+
+
+def test_a_file_that_changed_since_its_upload_was_begun_is_sent_from_its_start(faulty, proxy, picture):
+    interrupt(faulty, picture)
+    write_png(picture, 2 << 20)
+    seen = []
+    upload(faulty, picture, progress=lambda kept, _: seen.append(kept))
+    assert seen[0] == CHUNK
+
+
+@pytest.mark.parametrize("state", [b"", b"{", b"[]", b'{"uploadId": 1}'], ids=["empty", "cut", "a list", "incomplete"])
+def test_a_state_that_makes_no_sense_is_as_good_as_none(faulty, picture, state):
+    file = picture.with_name(picture.name + ".renderiq-upload.json")
+    file.touch(0o600)
+    file.write_bytes(state)
+    upload(faulty, picture)
+
+
+def test_a_state_that_others_may_write_is_not_believed(faulty, picture):
+    interrupt(faulty, picture)
+    state = picture.with_name(picture.name + ".renderiq-upload.json")
+    state.chmod(0o666)
+    seen = []
+    faulty.client().upload(picture, chunk_bytes=CHUNK, progress=lambda kept, _: seen.append(kept))
+    assert seen[0] == CHUNK
+
+
+def test_an_upload_that_was_canceled_meanwhile_is_begun_again(faulty, picture):
+    interrupt(faulty, picture)
+    known = json.loads(picture.with_name(picture.name + ".renderiq-upload.json").read_text())
+    faulty.client().call("DELETE", f"/uploads/{known['uploadId']}")
+    assert upload(faulty, picture)["id"] != known["uploadId"]
+
+
+def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(faulty, proxy, picture):
+    interrupt(faulty, picture)
+    state = picture.with_name(picture.name + ".renderiq-upload.json")
+    kept = state.read_bytes()
+    first = upload(faulty, picture)
+    state.touch(0o600)
+    state.write_bytes(kept)
+    proxy.clear()
+    assert upload(faulty, picture)["id"] == first["id"]
+    assert not any("upload_id=" in request for request in proxy.seen)
+
+
+def test_two_that_upload_the_same_file_at_once_both_end_well(faulty, picture):
+    interrupt(faulty, picture)
+    done, both = [], threading.Barrier(2)
+
+    def one():
+        both.wait()
+        done.append(faulty.client().upload(picture, chunk_bytes=256 << 10))
+
+    threads = [threading.Thread(target=one) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each["md5"] for each in done] == [md5_of(picture)] * 2
+    assert done[0]["id"] != done[1]["id"]
+    assert list(picture.parent.iterdir()) == [picture]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(stack, picture):
+    """An upload that ends after its second chunk."""
+
+    def stop(kept, _):
+        if kept == 2 * CHUNK:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        stack.client().upload(picture, chunk_bytes=CHUNK, progress=stop)
 
 
 def start_client(stack, picture):

@@ -1,74 +1,18 @@
-"""The Cloud Storage stand-in, by the real client library and by raw requests to signed URLs."""
+"""The Cloud Storage stand-in, by the real client library and by raw requests."""
 
 import base64
 import hashlib
-import http.client
+import json
 import os
-import signal
 import socket
 import time
-from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
 from google.api_core.exceptions import NotFound, PreconditionFailed
-from google.auth.credentials import AnonymousCredentials
-from google.auth.crypt import RSASigner
-from google.cloud.storage import Client
-from google.oauth2.service_account import Credentials
+from google.cloud.storage import transfer_manager
 
-from tools.local import identity
-from tools.local.processes import Child
-
-BUCKET, EMAIL = "pictures", "signer@example.iam.gserviceaccount.com"
-QUANTUM = 256 << 10
-
-
-class Storage:
-    """A running stand-in, and what is needed to talk to it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.key = identity.generate_key_pem()
-        (folder / "key.pub").write_text(identity.public_pem(self.key))
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self):
-        flags = ["--port", str(self.port), "--data", str(self.folder / "data"), "--bucket", BUCKET]
-        flags += ["--signer", f"{EMAIL}={self.folder / 'key.pub'}"]
-        self.child = Child("storage", "tools.local.storage", flags, self.folder / "log")
-        self.child.wait_until(self.answers)
-
-    def answers(self):
-        with socket.socket() as trial:
-            return trial.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def kill(self):
-        os.kill(self.child._process.pid, signal.SIGKILL)
-        self.child.stop()
-
-    def bucket(self):
-        client = Client("test", credentials=AnonymousCredentials(), client_options={"api_endpoint": self.url})
-        return client.bucket(BUCKET)
-
-    def sign(self, name, method, *, headers=None, expires_s=600, key=None):
-        signer = RSASigner.from_string(key or self.key)
-        return (
-            self.bucket()
-            .blob(name)
-            .generate_signed_url(
-                version="v4",
-                expiration=timedelta(seconds=expires_s),
-                method=method,
-                headers=dict(headers or {}),
-                credentials=Credentials(signer, EMAIL, ""),
-                api_access_endpoint=self.url,
-            )
-        )
+from tests.local.storage_stand_in import BUCKET, QUANTUM, START, Storage, ask, begin, exchange, put
 
 
 @pytest.fixture(scope="module")
@@ -76,38 +20,6 @@ def storage(tmp_path_factory):
     running = Storage(tmp_path_factory.mktemp("storage"))
     yield running
     running.child.stop()
-
-
-def exchange(method, url, body=b"", headers=None):
-    """Status, headers and body of one request."""
-    parts = urlsplit(url)
-    conn = http.client.HTTPConnection(parts.netloc, timeout=10)
-    try:
-        conn.request(method, f"{parts.path}?{parts.query}", body, headers or {})
-        response = conn.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        conn.close()
-
-
-START = {"Content-Type": "image/png", "x-goog-resumable": "start", "x-goog-if-generation-match": "0"}
-
-
-def begin(storage, name):
-    """The URI of a new resumable session."""
-    status, headers, body = exchange("POST", storage.sign(name, "RESUMABLE", headers=START), headers=START)
-    assert status == 201, body
-    return headers["Location"]
-
-
-def put(uri, data, start, total):
-    end = start + len(data) - 1
-    return exchange("PUT", uri, data, {"Content-Range": f"bytes {start}-{end}/{total}"})
-
-
-def ask(uri, total="*"):
-    status, headers, _ = exchange("PUT", uri, b"", {"Content-Range": f"bytes */{total}"})
-    return status, headers.get("Range")
 
 
 def test_what_the_client_stores_it_finds_reads_lists_and_deletes(storage):
@@ -146,44 +58,159 @@ def test_a_generation_that_is_not_the_one_wanted_is_refused(storage):
         storage.bucket().blob("once", generation=1).download_as_bytes()
 
 
-def test_a_signed_url_reads_and_writes(storage):
-    headers = {"Content-Type": "text/plain"}
-    assert exchange("PUT", storage.sign("note", "PUT", headers=headers), b"hello", headers)[0] == 200
-    status, headers, body = exchange("GET", storage.sign("note", "GET"))
-    assert (status, headers["Content-Type"], body) == (200, "text/plain", b"hello")
-    status, headers, body = exchange("GET", storage.sign("note", "GET"), headers={"Range": "bytes=1-3"})
-    assert (status, headers["Content-Range"], body) == (206, "bytes 1-3/5", b"ell")
-    assert exchange("GET", storage.sign("note", "GET"), headers={"Range": "bytes=9-"})[0] == 416
+def test_the_client_downloads_in_parts(storage, tmp_path):
+    data = os.urandom(5 << 20)
+    blob = storage.bucket().blob("parts")
+    blob.upload_from_string(data)
+    transfer_manager.download_chunks_concurrently(
+        blob, tmp_path / "parts", chunk_size=1 << 20, worker_type=transfer_manager.THREAD
+    )
+    assert (tmp_path / "parts").read_bytes() == data
+
+
+def test_names_are_any_text(storage):
+    for name in ("a b/c+d%2F.png", "Bücher/ß?#&=.png", "trailing/", "..hidden", "日本"):
+        blob = storage.bucket().blob(name)
+        blob.upload_from_string(name)
+        assert storage.bucket().get_blob(name).download_as_text() == name
+        assert exchange("GET", storage.sign(name, "GET"))[2].decode() == name
+
+
+def test_each_write_is_a_new_generation(storage):
+    blob = storage.bucket().blob("generations")
+    blob.upload_from_string(b"one")
+    first = blob.generation
+    blob.upload_from_string(b"two")
+    assert blob.generation > first
+    with pytest.raises(NotFound):
+        storage.bucket().blob("generations", generation=first).download_as_bytes()
+    assert storage.bucket().get_blob("generations", if_generation_match=blob.generation).size == 3
+    for wrong in ({"if_generation_match": first}, {"if_metageneration_match": 2}):
+        with pytest.raises(PreconditionFailed):
+            storage.bucket().get_blob("generations", **wrong)
+
+
+def test_a_write_whose_checksum_is_another_changes_nothing(storage):
+    blob = storage.bucket().blob("checked")
+    blob.upload_from_string(b"before")
+    url = f"{storage.url}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name=checked"
+    for wrong in (
+        {"x-goog-hash": "crc32c=AAAAAA=="},
+        {"x-goog-hash": f"md5={'A' * 22}=="},
+        {"Content-MD5": "A" * 22 + "=="},
+    ):
+        status, _, body = exchange("POST", url, b"after", wrong)
+        assert (status, json.loads(body)["error"]["code"]) == (400, 400)
+    assert storage.bucket().blob("checked").download_as_bytes() == b"before"
+
+
+def test_a_resumable_upload_whose_checksum_is_another_is_no_object(storage):
+    uri, data = begin(storage, "wrong sum"), os.urandom(QUANTUM)
+    sums = {"x-goog-hash": f"md5={base64.b64encode(hashlib.md5(b'other').digest()).decode()}"}
+    span = {"Content-Range": f"bytes 0-{QUANTUM - 1}/{QUANTUM}"}
+    status, _, body = exchange("PUT", uri, data, span | sums)
+    assert (status, b"BadDigest" in body) == (400, True)
+    assert storage.bucket().get_blob("wrong sum") is None
+
+
+def test_a_write_that_is_cut_short_changes_nothing(storage):
+    storage.bucket().blob("cut write").upload_from_string(b"before")
+    parts = urlsplit(storage.sign("cut write", "PUT"))
+    with socket.create_connection((parts.hostname, parts.port)) as conn:
+        head = f"PUT {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Length: 1000\r\n\r\n"
+        conn.sendall(head.encode() + b"x" * 500)
+        conn.shutdown(socket.SHUT_WR)
+        with conn.makefile("rb") as answer:
+            assert b"IncompleteBody" in answer.read()
+    assert storage.bucket().blob("cut write").download_as_bytes() == b"before"
+
+
+def test_a_list_has_pages_prefixes_and_folders(storage):
+    names = [f"list/{n:02}.png" for n in range(7)] + ["list/a/1", "list/a/2", "list/b/1"]
+    for name in (*names, "lisu"):
+        storage.bucket().blob(name).upload_from_string(b"")
+    assert [blob.name for blob in storage.bucket().list_blobs(prefix="list/", page_size=3)] == names
+    for page_size in (1, 2, 100):
+        found = storage.bucket().list_blobs(prefix="list/", delimiter="/", page_size=page_size)
+        assert [blob.name for blob in found] == names[:7]
+        assert found.prefixes == {"list/a/", "list/b/"}
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "code"),
+    ("asked", "status", "content", "span"),
     [
-        (lambda s: s.sign("note", "GET", key=identity.generate_key_pem()), 403, "SignatureDoesNotMatch"),
-        (lambda s: s.sign("note", "GET").replace("/note", "/other"), 403, "SignatureDoesNotMatch"),
-        (lambda s: s.sign("note", "GET") + "&more=1", 403, "SignatureDoesNotMatch"),
-        (lambda s: s.sign("note", "PUT"), 403, "SignatureDoesNotMatch"),
-        (lambda s: s.sign("note", "GET").partition("?")[0], 403, "AccessDenied"),
-        (lambda s: s.sign("note", "GET").replace("X-Goog-Date=", "X-Goog-Date=x"), 400, "AuthenticationRequired"),
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
+        ("bytes=3-5", 206, b"345", "bytes 3-5/10"),
+        ("bytes=7-", 206, b"789", "bytes 7-9/10"),
+        ("bytes=7-100", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-4", 206, b"6789", "bytes 6-9/10"),
+        ("bytes=-100", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=0-", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=10-", 416, None, "bytes */10"),
+        ("bytes=-0", 416, None, "bytes */10"),
+        ("bytes=5-3", 200, b"0123456789", None),
+        ("bytes=0-1,4-5", 200, b"0123456789", None),
+        ("items=0-1", 200, b"0123456789", None),
     ],
-    ids=["another key", "another object", "one more parameter", "another method", "no signature", "malformed"],
 )
-def test_a_url_that_was_not_signed_so_is_refused(storage, change, status, code):
-    got, _, body = exchange("GET", change(storage))
-    assert (got, code in body.decode()) == (status, True), body
+def test_a_range_is_read_as_http_has_it(storage, asked, status, content, span):
+    storage.bucket().blob("digits").upload_from_string(b"0123456789")
+    for url in (storage.sign("digits", "GET"), f"{storage.url}/storage/v1/b/{BUCKET}/o/digits?alt=media"):
+        got, headers, body = exchange("GET", url, headers={"Range": asked})
+        assert (got, headers["Content-Range"]) == (status, span)
+        assert content is None or body == content
 
 
-def test_an_expired_url_is_refused(storage):
-    url = storage.sign("note", "GET", expires_s=1)
-    time.sleep(2.1)
-    status, _, body = exchange("GET", url)
-    assert (status, b"ExpiredToken" in body) == (400, True)
+def test_an_object_tells_its_facts_in_headers(storage):
+    storage.bucket().blob("facts").upload_from_string(b"hello", content_type="text/plain")
+    status, headers, body = exchange("HEAD", storage.sign("facts", "GET"))
+    assert (status, body, headers["Content-Length"]) == (200, b"", "5")
+    assert headers["ETag"] == f'"{hashlib.md5(b"hello").hexdigest()}"'
+    assert headers["x-goog-hash"] == "crc32c=mnG7TA==,md5=XUFAKrxLKna5cZ2REBfFkg=="
+    assert headers["x-goog-stored-content-length"] == "5"
+    assert int(headers["x-goog-generation"]) > 1e15
+    assert exchange("GET", storage.sign("facts", "GET"), headers={"If-None-Match": headers["ETag"]})[0] == 304
 
 
-def test_headers_that_were_not_signed_so_are_refused(storage):
-    url = storage.sign("start", "RESUMABLE", headers=START)
-    assert exchange("POST", url, headers={**START, "Content-Type": "image/jpeg"})[0] == 403
-    assert exchange("POST", url, headers={**START, "x-goog-meta-a": "b"})[0] == 400
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reason"),
+    [
+        ("GET", f"/storage/v1/b/{BUCKET}/o/missing", b"", 404, "notFound"),
+        ("GET", "/storage/v1/b/another/o/missing", b"", 404, "notFound"),
+        ("DELETE", f"/storage/v1/b/{BUCKET}/o/missing", b"", 404, "notFound"),
+        ("GET", f"/storage/v1/b/{BUCKET}/o?maxResults=x", b"", 400, "invalid"),
+        ("GET", f"/storage/v1/b/{BUCKET}/o?pageToken=%ff", b"", 400, "invalid"),
+        ("DELETE", f"/storage/v1/b/{BUCKET}/o/here?ifGenerationMatch=x", b"", 400, "invalid"),
+        ("DELETE", f"/storage/v1/b/{BUCKET}/o/here?ifGenerationMatch=1", b"", 412, "conditionNotMet"),
+        ("PATCH", f"/storage/v1/b/{BUCKET}/o/here", b"{}", 405, "methodNotAllowed"),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=media", b"x", 400, "invalid"),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=other&name=x", b"x", 400, "invalid"),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=resumable", b"nonsense", 400, "invalid"),
+        ("POST", f"/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", b"nonsense", 400, "invalid"),
+    ],
+)
+def test_the_json_api_refuses_in_its_documented_form(storage, method, path, body, status, reason):
+    storage.bucket().blob("here").upload_from_string(b"x")
+    got, headers, content = exchange(method, storage.url + path, body)
+    error = json.loads(content)["error"]
+    assert (got, error["code"], error["errors"][0]["reason"]) == (status, status, reason)
+    assert headers.get_content_type() == "application/json"
+
+
+def test_what_has_not_changed_is_not_read_again(storage):
+    blob = storage.bucket().blob("unchanged")
+    blob.upload_from_string(b"x")
+    url = f"{storage.url}/storage/v1/b/{BUCKET}/o/unchanged?ifGenerationNotMatch="
+    assert exchange("GET", f"{url}{blob.generation}")[0] == 304
+    assert exchange("GET", f"{url}1")[0] == 200
+
+
+def test_an_object_that_is_there_may_not_be_written_over_by_a_client_that_wants_it_new(storage, tmp_path):
+    storage.bucket().blob("new").upload_from_string(b"x")
+    (tmp_path / "new").write_bytes(os.urandom(QUANTUM * 2))
+    with pytest.raises(PreconditionFailed):
+        storage.bucket().blob("new", chunk_size=QUANTUM).upload_from_filename(tmp_path / "new", if_generation_match=0)
+    assert storage.bucket().blob("new").download_as_bytes() == b"x"
 
 
 def test_a_session_keeps_whole_chunks_and_tells_how_far_it_is(storage):
@@ -245,10 +272,24 @@ def test_a_canceled_session_is_gone(storage):
     assert exchange("PUT", uri.replace("upload_id=", "upload_id=x"))[0] == 404
 
 
-@pytest.mark.parametrize("content_range", ["bytes 0-9/5", "bytes 5-1/10", "nonsense", "bytes 0-0/1"])
+@pytest.mark.parametrize("content_range", ["bytes 0-9/5", "bytes 5-1/10", "nonsense", "bytes 0-0/1", "bytes 0-9/20"])
 def test_a_content_range_that_does_not_fit_is_refused(storage, content_range):
     uri = begin(storage, f"range {content_range}")
-    assert exchange("PUT", uri, b"1234567890", {"Content-Range": content_range})[0] == 400
+    status, _, body = exchange("PUT", uri, b"1234567890", {"Content-Range": content_range})
+    assert (status, b"InvalidArgument" in body) == (400, True)
+
+
+def test_a_chunk_that_is_not_the_last_has_at_least_256_kib(storage):
+    uri = begin(storage, "small chunk")
+    status, _, body = exchange("PUT", uri, b"x" * 1024, {"Content-Range": "bytes 0-1023/*"})
+    assert (status, b"required to be equal or greater than 262144" in body) == (400, True)
+
+
+def test_a_size_that_is_told_at_the_end_ends_the_upload(storage):
+    uri, data = begin(storage, "unknown size"), os.urandom(QUANTUM)
+    assert exchange("PUT", uri, data, {"Content-Range": f"bytes 0-{QUANTUM - 1}/*"})[0] == 308
+    assert exchange("PUT", uri, b"", {"Content-Range": f"bytes */{QUANTUM}"})[0] == 200
+    assert storage.bucket().blob("unknown size").download_as_bytes() == data
 
 
 def test_a_session_for_an_object_that_exists_is_refused(storage):
@@ -257,9 +298,8 @@ def test_a_session_for_an_object_that_exists_is_refused(storage):
     assert (status, b"PreconditionFailed" in body) == (412, True)
 
 
-def test_browsers_may_upload_and_not_use_the_json_api(storage):
-    origin = {"Origin": "https://dashboard.example"}
-    _, headers, _ = exchange("OPTIONS", f"{storage.url}/{BUCKET}/x", headers=origin)
-    assert headers["Access-Control-Allow-Origin"] == "https://dashboard.example"
-    assert "PUT" in headers["Access-Control-Allow-Methods"]
-    assert exchange("GET", f"{storage.url}/storage/v1/b/{BUCKET}/o", headers=origin)[0] == 403
+def test_of_two_sessions_for_one_new_object_the_second_to_finish_is_refused(storage):
+    first, second = begin(storage, "race"), begin(storage, "race")
+    assert put(first, b"first", 0, 5)[0] == 200
+    assert put(second, b"other", 0, 5)[0] == 412
+    assert storage.bucket().blob("race").download_as_bytes() == b"first"

@@ -181,7 +181,7 @@ class Stack:
             "API_KEY_PREFIX": "rq_sk_test_",
             "WEBHOOK_SECRET_KEYS": config["webhook_secret_key"],
             "WEBHOOKS_ALLOW_LOCAL": "1",
-        } | {name: os.environ[name] for name in FROM_OUTSIDE if name in os.environ}
+        } | {name: os.environ[name] for name in OVERRIDES if name in os.environ}
 
     def _child(self, name: str, module: str, flags: list[str], env: dict[str, str] | None = None) -> Child:
         child = Child(name, module, flags, self._data / "logs" / f"{name}.log", env)
@@ -209,8 +209,9 @@ class Stack:
         self._stop.callback(path.unlink, missing_ok=True)
 
 
-#: What may be set from outside for an experiment: limits, and an issuer to trust.
-FROM_OUTSIDE = (
+#: What may be set from outside for an experiment: limits, an issuer to trust, something in front of the storage.
+OVERRIDES = (
+    "STORAGE_ENDPOINT",
     "USER_RATE_PER_MINUTE",
     "PLATFORM_RATE_PER_MINUTE",
     "FAILURES_PER_MINUTE",

@@ -2,162 +2,143 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import mimetypes
 import time
-import uuid
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Optional, Union
 
-from renderiq_client import resumable
+from renderiq_client.api import Api, content
+from renderiq_client.downloads import Download
 from renderiq_client.errors import NetworkError, RenderiqError
-from renderiq_client.resumable import Progress, State
-from renderiq_client.transport import READ_BYTES, connect, retry_after, send_retrying, target
+from renderiq_client.resumable import Progress
+from renderiq_client.transport import RETRIED
+from renderiq_client.uploads import Upload
 
-BASE_PATH = "/api/plugins"
+#: How long the service is asked to hold an answer for a render that is not over; with stages shown, less.
+WAIT_S, WAIT_WITH_STAGES_S = 20.0, 2.0
+#: Between two looks where the service does not say.
+POLL_S = 1.0
+CHUNK_BYTES = 8 << 20
 
 
 def _silent(_done: int, _total: int) -> None:
     """No progress is shown."""
 
 
-class Client:
-    """Calls the API at `base_url` with an API key, or with a session after `sign_in`.
+class Client(Api):
+    """What a plugin does. Answers are the API's JSON.
 
-    Answers are the API's JSON. RenderiqError when it refuses, NetworkError when it does not answer.
+    RenderiqError when it refuses, NetworkError when it does not answer.
     """
-
-    def __init__(
-        self, base_url: str, key: str | None = None, *, platform: str = "unknown", version: str = "1.0.0"
-    ) -> None:
-        """`platform` and `version` are the plugin's."""
-        self._base = base_url.rstrip("/")
-        self._token = key
-        self._agent = f"Renderiq-Plugin/{platform}/{version}"
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
-        """One API call; repeated where that is safe, with one Idempotency-Key for all its tries."""
-        sent = {"User-Agent": self._agent, "Accept": "application/json", **(headers or {})}
-        if self._token:
-            sent["Authorization"] = f"Bearer {self._token}"
-        if method == "POST":
-            sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
-        data = None
-        if body is not None:
-            data = json.dumps(body).encode()
-            sent["Content-Type"] = "application/json"
-        answer = send_retrying(method, self._base + BASE_PATH + path, sent, data)
-        content = json.loads(answer.body) if answer.body else None
-        if answer.status >= 300 and answer.status != 304:
-            raise RenderiqError(answer.status, content if isinstance(content, dict) else {})
-        if isinstance(content, dict) and (pause := retry_after(answer)):
-            content["_retryAfter"] = pause
-        return content
-
-    def sign_in(self, email: str, password: str, device: str | None = None) -> dict[str, Any]:
-        """Sign in; later calls are the session's."""
-        session: dict[str, Any] = self.call(
-            "POST", "/auth/signin", {"email": email, "password": password, "device": device}
-        )
-        self._token = session["accessToken"]
-        return session
-
-    def use_key(self, key: str) -> None:
-        """Call with an API key from now on."""
-        self._token = key
-
-    def create_key(self, name: str, scopes: list[str], **options: Any) -> Any:
-        """A new API key; `key` in the answer is shown once."""
-        return self.call("POST", "/keys", {"name": name, "scopes": scopes, **options})
-
-    def register_webhook(self, url: str, events: list[str]) -> Any:
-        """A new webhook; `secret` in the answer is shown once."""
-        return self.call("POST", "/webhooks/register", {"url": url, "events": events})
-
-    def credits(self) -> Any:
-        """The account's credits."""
-        return self.call("GET", "/credits")
 
     def me(self) -> Any:
         """Who is calling."""
         return self.call("GET", "/auth/me")
 
+    def credits(self) -> Any:
+        """The account's credits."""
+        return self.call("GET", "/credits")
+
+    def create_key(self, name: str, scopes: list[str], **options: Any) -> Any:
+        """A new API key; `key` in the answer is shown once."""
+        return self.call("POST", "/keys", {"name": name, "scopes": scopes, **_camel(options)})
+
+    # Uploads and renders.
+
     def upload(
-        self, path: Path, purpose: str = "snapshot", progress: Progress = _silent, chunk_bytes: int = 8 << 20
+        self,
+        path: Union[str, Path],
+        purpose: str = "snapshot",
+        progress: Progress = _silent,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> Any:
         """Upload a picture in constant memory. Called again after a crash it goes on where it was.
 
         `progress` gets the bytes kept so far and all bytes. `chunk_bytes` is a multiple of 256 KiB.
         """
-        state = State(path)
-        known = state.load(purpose)
-        for _ in range(3):
-            if known is None:
-                known = self._begin(path, purpose, state)
-            try:
-                resumable.run(known["uri"], path, chunk_bytes, progress)
-            except resumable.SessionLost:
-                known = None
-                continue
-            done = self.call("POST", f"/uploads/{known['uploadId']}/complete")
-            state.clear()
-            return done
-        raise NetworkError("the upload's session ended again and again")
+        return Upload(self, Path(path), purpose, progress, chunk_bytes).run()
 
-    def _begin(self, path: Path, purpose: str, state: State) -> dict[str, str]:
-        made = self.call(
-            "POST",
-            "/uploads",
-            {
-                "fileName": path.name,
-                "contentType": mimetypes.guess_type(path.name)[0] or "image/png",
-                "sizeBytes": path.stat().st_size,
-                "purpose": purpose,
-            },
-        )
-        uri = resumable.begin(made["transfer"])
-        state.save(made["id"], uri, purpose)
-        return {"uploadId": made["id"], "uri": uri}
+    def render(self, upload_id: str, prompt: str, *, idempotency_key: Optional[str] = None, **options: Any) -> Any:
+        """Order a render of a ready upload. The same `idempotency_key` again orders nothing again.
 
-    def render(self, upload_id: str, prompt: str, **options: Any) -> Any:
-        """Order a render of a ready upload."""
-        return self.call("POST", "/renders", {"uploadId": upload_id, "prompt": prompt, **options})
+        `options` are the API's (`quality`, `style`, `seed`, `project_id`, `depth_upload_id` …).
+        """
+        body = {"uploadId": upload_id, "prompt": prompt, **_camel(options)}
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self.call("POST", "/renders", body, headers)
 
-    def wait(self, render_id: str, timeout_s: float = 300.0, on_stage: Any = None) -> Any:
-        """The render once it is over. TimeoutError when that takes longer."""
+    def wait(self, render_id: str, timeout_s: float = 300.0, on_stage: Optional[Callable[[Any], None]] = None) -> Any:
+        """The render once it is over. TimeoutError when that takes longer; the render goes on then.
+
+        `on_stage` gets the render each time it was looked at.
+        """
         end = time.monotonic() + timeout_s
+        longest = min(WAIT_WITH_STAGES_S if on_stage else WAIT_S, self.timeout_s / 2)
         while True:
-            render = self.call("GET", f"/renders/{render_id}")
-            if on_stage:
+            render, pause_s = self._look(render_id, max(0.0, min(longest, end - time.monotonic())), end)
+            if render and on_stage:
                 on_stage(render)
-            if render["terminal"]:
+            if render and render["terminal"]:
                 return render
-            if time.monotonic() > end:
-                raise TimeoutError(f"render {render_id} is still {render['status']}")
-            time.sleep(min(render.get("_retryAfter", 1.0), max(0.0, end - time.monotonic())))
+            if time.monotonic() >= end:
+                status = render["status"] if render else "out of sight"
+                raise TimeoutError(f"render {render_id} is still {status} after {timeout_s:.0f} s")
+            time.sleep(max(0.0, min(pause_s, end - time.monotonic())))
 
-    def download(self, file: dict[str, Any], path: Path) -> None:
-        """One of a render's files, verified by its SHA-256, to `path`. The key is not sent to the storage host."""
-        conn = connect(file["url"], 60.0)
-        digest, draft = hashlib.sha256(), path.with_name(path.name + ".part")
+    def _look(self, render_id: str, hold_s: float, end: float) -> tuple[Any, float]:
+        """The render, None while the service is away before `end`; and how long to wait before the next look."""
         try:
-            conn.request("GET", target(file["url"]))
-            response = conn.getresponse()
-            if response.status != 200:
-                raise RenderiqError(response.status, {"code": "download_failed"})
-            with draft.open("wb") as out:
-                while data := response.read(READ_BYTES):
-                    digest.update(data)
-                    out.write(data)
-        finally:
-            conn.close()
-        if digest.hexdigest() != file["sha256"]:
-            raise NetworkError("the downloaded file is not the one that was rendered")
-        draft.replace(path)
+            answer = self.answer("GET", f"/renders/{render_id}", headers={"Prefer": f"wait={hold_s:.0f}"})
+            return content(answer), answer.retry_after() or POLL_S
+        except RenderiqError as error:
+            # A closed laptop, a changed network, a restarted service: the render goes on meanwhile.
+            if not _is_temporary(error) or time.monotonic() >= end:
+                raise
+            return None, error.retry_after or POLL_S
+
+    def cancel(self, render_id: str) -> Any:
+        """Cancel a render that is not over: it costs nothing. The render."""
+        return self.call("POST", f"/renders/{render_id}/cancel")
+
+    def download(self, file: dict[str, Any], path: Union[str, Path], progress: Progress = _silent) -> None:
+        """One of a render's files, verified by its SHA-256, to `path`: all of it or nothing.
+
+        RenderiqError `url_expired` when the render was asked for too long ago.
+        """
+        Download(file, Path(path), progress, self.timeout_s, self.tries).run()
+
+    # Webhooks.
+
+    def register_webhook(self, url: str, events: list[str], description: Optional[str] = None) -> Any:
+        """A new webhook; `secret` in the answer is shown once."""
+        return self.call("POST", "/webhooks/register", {"url": url, "events": events, "description": description})
+
+    def list_webhooks(self) -> Iterator[Any]:
+        """All webhooks, newest first."""
+        return self._all("/webhooks")
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete a webhook."""
+        self.call("DELETE", f"/webhooks/{webhook_id}")
+
+    def _all(self, path: str) -> Iterator[Any]:
+        """The items of every page of a list."""
+        cursor = ""
+        while True:
+            page = self.call("GET", f"{path}?limit=100{cursor}")
+            yield from page["items"]
+            if not page["nextCursor"]:
+                return
+            cursor = f"&cursor={page['nextCursor']}"
+
+
+def _is_temporary(error: RenderiqError) -> bool:
+    return isinstance(error, NetworkError) or error.status in RETRIED
+
+
+def _camel(options: dict[str, Any]) -> dict[str, Any]:
+    """`project_id=` as the API's `projectId`; a name that is in camelCase stays."""
+    words = {name: name.split("_") for name in options}
+    return {
+        first + "".join(word.capitalize() for word in rest): options[name] for name, (first, *rest) in words.items()
+    }

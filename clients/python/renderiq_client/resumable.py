@@ -1,131 +1,124 @@
-"""A resumable upload to Cloud Storage: streamed from disk, and resumed after whatever went wrong."""
+"""A resumable upload to Cloud Storage: streamed from disk, and resumed after whatever went wrong.
+
+https://cloud.google.com/storage/docs/performing-resumable-uploads
+"""
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Optional
 
 from renderiq_client.errors import NetworkError, RenderiqError
-from renderiq_client.transport import READ_BYTES, RETRIED, TRIES, Answer, pauses, retry_after, send, send_retrying
+from renderiq_client.source import Source
+from renderiq_client.transport import LOST, MAX_RETRY_AFTER_S, Answer, Connection, described, pauses, send_retrying
 
 Progress = Callable[[int, int], None]
-TIMEOUT_S = 60.0
 
 
 class SessionLost(Exception):
-    """The session has ended: a new one must be begun."""
+    """The session or the signed URL has ended: a new one must be asked for."""
 
 
-def begin(transfer: dict[str, Any]) -> str:
-    """A new session's URI. It is a secret: who has it may write the object."""
-    answer = send_retrying(transfer["method"], transfer["url"], {**transfer["headers"], "Content-Length": "0"})
-    if answer.status != 201:
-        raise RenderiqError(answer.status, {"code": "upload_refused", "detail": "the upload could not be begun"})
-    return answer.headers["Location"]
+def begin(transfer: dict[str, Any], timeout_s: float, tries: int) -> Optional[str]:
+    """A new session's URI: a secret, for who has it may write the object. None when the object is there already.
+
+    SessionLost when the signed URL is good no longer.
+    """
+    headers = {**transfer["headers"], "Content-Length": "0"}
+    answer = send_retrying(transfer["method"], transfer["url"], headers, timeout_s=timeout_s, tries=tries)
+    place = answer.headers.get("Location")
+    if answer.status == 201 and place:
+        return place
+    if answer.status == 412:
+        return None
+    if answer.status in (201, 403) or b"ExpiredToken" in answer.body:
+        raise SessionLost
+    raise refused(answer)
 
 
-def run(uri: str, path: Path, chunk_bytes: int, progress: Progress) -> None:
-    """Send what the session lacks. SessionLost when it has ended; NetworkError when nothing gets through."""
-    total = path.stat().st_size
-    kept: int | None = None
-    failures = 0
-    waits = list(pauses())
-    while True:
-        try:
-            answer = _ask(uri, total) if kept is None else _put(uri, path, kept, chunk_bytes, total)
-            done = answer.status in (200, 201)
-            if done:
-                progress(total, total)
+def run(
+    uri: str, source: Source, kept: Optional[int], chunk_bytes: int, progress: Progress, timeout_s: float, tries: int
+) -> None:
+    """Send what the session lacks. `kept` is None when only the service knows how much it has.
+
+    SessionLost, SourceChanged; NetworkError after `tries` in a row without a byte more.
+    """
+    waits, most = pauses(tries), -1
+    with Connection(uri, timeout_s) as conn:
+        while True:
+            step = _step(conn, uri, source, kept, chunk_bytes)
+            if step.kept is not None and step.kept > most:
+                waits, most = pauses(tries), step.kept
+                progress(step.kept, source.size)
+            if step.done:
                 return
-            before, kept = kept, _kept(answer)
-        except (OSError, http.client.HTTPException) as error:
-            failures += 1
-            if failures >= TRIES:
-                raise NetworkError(f"the upload does not get through: {error}") from None
-            kept = None  # only the service knows what has arrived
-            time.sleep(waits[failures - 1])
-            continue
-        if kept is not None:
-            progress(kept, total)
-            if before is None or kept > before:
-                failures = 0 if before is not None else failures
+            if step.kept is not None and (kept is None or step.kept > kept):
+                kept = step.kept
                 continue
-        failures += 1
-        if failures >= TRIES:
-            raise NetworkError(f"the upload does not get through: HTTP {answer.status}")
-        time.sleep(max(waits[failures - 1], retry_after(answer)))
+            # Nothing was gained. What the service has now, only the service knows.
+            kept = None
+            pause_s = next(waits, None)
+            if pause_s is None or step.told_s > MAX_RETRY_AFTER_S:
+                raise NetworkError(f"the upload does not get through: {step.problem}")
+            time.sleep(max(pause_s, step.told_s))
 
 
-def _ask(uri: str, total: int) -> Answer:
+@dataclass
+class _Step:
+    """One request's outcome: the bytes kept (None: it is not known), and what went wrong."""
+
+    kept: Optional[int]
+    problem: str = ""
+    told_s: float = 0.0
+    done: bool = False
+
+
+def _step(conn: Connection, uri: str, source: Source, kept: Optional[int], chunk_bytes: int) -> _Step:
+    try:
+        answer = _ask(conn, uri, source) if kept is None else _put(conn, uri, source, kept, chunk_bytes)
+    except LOST as error:
+        return _Step(None, described(error))
+    if answer.status in (200, 201):
+        return _Step(source.size, done=True)
+    return _Step(_kept(answer), f"HTTP {answer.status}", answer.retry_after())
+
+
+def _ask(conn: Connection, uri: str, source: Source) -> Answer:
     """How far the session has come."""
-    return send("PUT", uri, {"Content-Range": f"bytes */{total}", "Content-Length": "0"}, timeout_s=TIMEOUT_S)
+    return conn.send("PUT", uri, {"Content-Range": f"bytes */{source.size}", "Content-Length": "0"})
 
 
-def _put(uri: str, path: Path, start: int, chunk_bytes: int, total: int) -> Answer:
-    end = min(start + chunk_bytes, total)
-    headers = {"Content-Range": f"bytes {start}-{end - 1}/{total}", "Content-Length": str(end - start)}
-    return send("PUT", uri, headers, _slice(path, start, end - start), TIMEOUT_S)
+def _put(conn: Connection, uri: str, source: Source, start: int, chunk_bytes: int) -> Answer:
+    length = min(chunk_bytes, source.size - start)
+    if length <= 0:
+        return _ask(conn, uri, source)
+    headers = {
+        "Content-Range": f"bytes {start}-{start + length - 1}/{source.size}",
+        "Content-Length": str(length),
+    }
+    return conn.send("PUT", uri, headers, source.part(start, length))
 
 
-def _kept(answer: Answer) -> int | None:
+def _kept(answer: Answer) -> Optional[int]:
     """Bytes kept so far, of a 308: no `Range` means none. None when the answer does not say."""
     if answer.status == 308:
-        found = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", "bytes=0--1"))
+        found = re.fullmatch(r"bytes=0-(\d+)", answer.headers.get("Range", ""))
         return int(found[1]) + 1 if found else 0
-    if answer.status in RETRIED:
+    if answer.temporary():
         return None
-    if answer.status in (404, 410):
+    if answer.status in (404, 410, 412):
         raise SessionLost
-    raise RenderiqError(answer.status, {"code": "upload_refused", "detail": "Cloud Storage refused the upload"})
+    raise refused(answer)
 
 
-def _slice(path: Path, start: int, length: int) -> Iterator[bytes]:
-    """A part of the file, a little at a time: memory stays the same whatever its size."""
-    with path.open("rb") as file:
-        file.seek(start)
-        while length > 0:
-            data = file.read(min(READ_BYTES, length))
-            if not data:
-                raise OSError("the file became shorter while it was sent")
-            length -= len(data)
-            yield data
-
-
-class State:
-    """What is needed to go on after this process was killed, in a file beside the picture."""
-
-    def __init__(self, path: Path) -> None:
-        """`path` is the picture's."""
-        self._file = path.with_name(path.name + ".renderiq-upload.json")
-        stat = path.stat()
-        self._facts = {"size": stat.st_size, "modified": stat.st_mtime_ns}
-
-    def load(self, purpose: str) -> dict[str, str] | None:
-        """`{uploadId, uri}` of an upload of the same, unchanged file; None when there is none."""
-        try:
-            known = json.loads(self._file.read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        same = known.get("purpose") == purpose and all(known.get(name) == v for name, v in self._facts.items())
-        return known if same else None
-
-    def save(self, upload_id: str, uri: str, purpose: str) -> None:
-        """Readable by its owner only: the URI is a secret."""
-        draft = self._file.with_name(self._file.name + ".tmp")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            json.dump({"uploadId": upload_id, "uri": uri, "purpose": purpose, **self._facts}, file)
-        draft.replace(self._file)
-
-    def clear(self) -> None:
-        """The upload is over."""
-        try:
-            self._file.unlink()
-        except FileNotFoundError:
-            return
+def refused(answer: Answer) -> RenderiqError:
+    """What Cloud Storage refused, in its own words."""
+    text = answer.body.decode("utf-8", "replace")
+    words = [
+        found[1] for found in (re.search(f"<{name}>(.*?)</{name}>", text) for name in ("Code", "Message")) if found
+    ]
+    detail = ": ".join(words) or f"HTTP {answer.status}"
+    return RenderiqError(answer.status, {"code": "storage_refused", "detail": f"Cloud Storage refused: {detail}"})

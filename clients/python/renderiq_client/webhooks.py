@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -14,19 +15,34 @@ from renderiq_client.errors import WebhookInvalid
 
 
 def verify_webhook(secret: str, headers: Mapping[str, str], body: bytes, tolerance_s: int = 300) -> dict[str, Any]:
-    """The event in `body`. WebhookInvalid unless `secret` signed it within `tolerance_s` seconds."""
+    """The event in `body`, the raw bytes. WebhookInvalid unless `secret` signed it within `tolerance_s` seconds.
+
+    https://www.standardwebhooks.com: HMAC-SHA256 of `id.timestamp.body`; one signature of several must fit.
+    """
+    key = _key(secret)
     sent = {name.lower(): value for name, value in headers.items()}
     try:
-        message_id, timestamp = sent["webhook-id"], int(sent["webhook-timestamp"])
+        message_id, timestamp = sent["webhook-id"], sent["webhook-timestamp"]
         signatures = sent["webhook-signature"].split()
-        key = base64.b64decode(secret.partition("_")[2])
+        age_s = abs(time.time() - int(timestamp))
     except (KeyError, ValueError):
         raise WebhookInvalid("a header is missing or malformed") from None
-    if abs(time.time() - timestamp) > tolerance_s:
-        raise WebhookInvalid("the timestamp is too far from now")
+    if age_s > tolerance_s:
+        raise WebhookInvalid("the timestamp is too far from now; is the clock right?")
     signed = f"{message_id}.{timestamp}.".encode() + body
-    expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    if not any(hmac.compare_digest(expected.encode(), signature.encode()) for signature in signatures):
-        raise WebhookInvalid("no signature fits")
+    expected = b"v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest())
+    if not any(hmac.compare_digest(expected, signature.encode()) for signature in signatures):
+        raise WebhookInvalid("no signature fits; is it this webhook's secret, and are these the raw bytes?")
     event: dict[str, Any] = json.loads(body)
     return event
+
+
+def _key(secret: str) -> bytes:
+    """The bytes of a `whsec_…`. An empty key would let anybody sign, so it is refused."""
+    try:
+        key = base64.b64decode(secret.strip()[len("whsec_") :], validate=True)
+    except binascii.Error:
+        key = b""
+    if not secret.strip().startswith("whsec_") or not key:
+        raise WebhookInvalid("the secret is not one: it reads whsec_…")
+    return key

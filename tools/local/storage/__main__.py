@@ -1,9 +1,11 @@
 """`python -m tools.local.storage`: serve the stand-in until the supervisor ends."""
 
 import argparse
+import json
 from pathlib import Path
 
 from tools.local.processes import die_with_parent
+from tools.local.storage import cors
 from tools.local.storage.server import Server, load_signers
 from tools.local.storage.store import Store
 
@@ -16,13 +18,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="where objects lie")
     parser.add_argument("--bucket", required=True)
     parser.add_argument("--signer", action="append", default=[], help="EMAIL=public_key.pem whose signatures count")
+    parser.add_argument("--cors", type=Path, help="the bucket's CORS configuration, as gcloud takes it (JSON)")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
     arguments = parser.parse_args()
     if arguments.with_parent:
         die_with_parent()
     store = Store(arguments.data)
     signers = load_signers(arguments.signer)
-    Server((arguments.host, arguments.port), store, arguments.bucket, signers).serve_forever()
+    rules = json.loads(arguments.cors.read_text()) if arguments.cors else cors.DEFAULT
+    Server((arguments.host, arguments.port), store, arguments.bucket, signers, rules).serve_forever()
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from tools.local.storage.errors import StorageError
-from tools.local.storage.store import QUANTUM, Object, Session, Store
+from tools.local.storage.errors import invalid
+from tools.local.storage.model import Object, Session
+from tools.local.storage.preconditions import Declared
+from tools.local.storage.store import QUANTUM, Store
 
-_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<total>\d+|\*)")
+_RANGE = re.compile(r"bytes (?:(?P<first>\d{1,18})-(?P<last>\d{1,18})|\*)/(?P<total>\d{1,18}|\*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -25,49 +28,46 @@ def parse(content_range: str, length: int) -> Chunk:
         return Chunk(0, length, length)
     found = _RANGE.fullmatch(content_range)
     if not found:
-        raise StorageError(400, "InvalidArgument", f"Malformed Content-Range {content_range!r}.")
+        raise invalid(f"Malformed Content-Range {content_range!r}.")
     total = None if found["total"] == "*" else int(found["total"])
     if found["first"] is None:
         return Chunk(None, 0, total)
     start, end = int(found["first"]), int(found["last"]) + 1
     if end - start != length or (total is not None and end > total):
-        raise StorageError(400, "InvalidArgument", "Content-Range does not fit the content.")
+        raise invalid("Content-Range does not fit the content.")
+    if length < QUANTUM and end != total:
+        raise invalid(
+            "The number of bytes uploaded is required to be equal or greater than 262144, except for the final request"
+            f" (it's recommended to be the exact multiple of 262144). The received request contained {length} bytes."
+        )
     return Chunk(start, end, total)
 
 
-def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes]) -> Object | int:
+def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes], declared: Declared) -> Object | int:
     """The finished object, or how many bytes are kept so far.
 
     A chunk may overlap what is kept, but not leave a gap: then nothing of it is kept. What was cut short is kept
-    up to a multiple of 256 KiB.
+    up to a multiple of 256 KiB. `declared` are the checksums that came with the last chunk.
     """
     if session.done is not None:
-        return store.find(session.name)
+        return store.find(session.name, session.done)
     total = chunk.total if chunk.total is not None else session.total
     if session.total is not None and chunk.total not in (None, session.total):
-        raise StorageError(400, "InvalidArgument", "The total size differs from the one declared.")
-    kept = store.kept(session)
+        raise invalid("The total size differs from the one declared.")
+    kept = store.kept(session, total)
     if chunk.start is not None and chunk.start <= kept:
-        kept = _append(store, session, chunk, kept, body, final=chunk.end == total)
+        _append(store.file_of(session), kept, body, skip=kept - chunk.start)
+        kept = store.kept(session, total)
     if total is None or kept < total:
         return kept
-    return store.finish(session)
+    return store.finish(session, declared)
 
 
-def _append(store: Store, session: Session, chunk: Chunk, kept: int, body: Iterator[bytes], *, final: bool) -> int:
-    part = store.part(session)
-    skip, size = kept - (chunk.start or 0), kept
-    with part.open("r+b" if part.exists() else "w+b") as file:
+def _append(path: Path, kept: int, body: Iterator[bytes], skip: int) -> None:
+    """Write the body, but for its first `skip` bytes, after the first `kept` bytes of the file."""
+    with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(kept)
         file.seek(kept)
-        try:
-            for data in body:
-                new = data[skip:]
-                skip = max(0, skip - len(data))
-                file.write(new)
-                size += len(new)
-        finally:
-            whole = final and size >= chunk.end
-            size = size if whole else size - size % QUANTUM
-            file.truncate(size)
-    return size
+        for data in body:
+            file.write(data[skip:])
+            skip = max(0, skip - len(data))

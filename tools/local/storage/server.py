@@ -1,29 +1,25 @@
 """The HTTP server: a thread a connection, bodies streamed to and from disk."""
 
 import json
+import logging
 import re
 import sys
-from collections.abc import Iterator
-from email.message import Message
-from email.parser import BytesParser
+from collections.abc import Iterator, Mapping, Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
-from tools.local.storage import resumable, signing
-from tools.local.storage.errors import StorageError
-from tools.local.storage.store import BUFFER, Object, Session, Store, as_json, read
+from tools.local.storage import cors, json_api, resumable, xml_api
+from tools.local.storage.errors import StorageError, invalid, not_allowed
+from tools.local.storage.model import Object
+from tools.local.storage.preconditions import Declared, number
+from tools.local.storage.store import BUFFER, Store, read
 
-MAX_MULTIPART_BYTES = 512 << 20
-CORS = {
-    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Content-Type, Content-Range, x-goog-resumable, x-goog-if-generation-match,"
-    " x-goog-content-length-range",
-    "Access-Control-Expose-Headers": "Location, Range, ETag, x-goog-generation, x-goog-hash",
-    "Access-Control-Max-Age": "3600",
-}
+PHRASES = {308: "Resume Incomplete", 499: "Client Closed Request"}
+WITHOUT_BODY = (204, 304)
 
 
 class Server(ThreadingHTTPServer):
@@ -32,19 +28,26 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], store: Store, bucket: str, signers: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        store: Store,
+        bucket: str,
+        signers: dict[str, Any],
+        cors_rules: Sequence[Mapping[str, Any]] = cors.DEFAULT,
+    ) -> None:
         """`signers`: e-mail to RSA public key."""
-        self.store, self.bucket, self.signers = store, bucket, signers
+        self.store, self.bucket, self.signers, self.cors_rules = store, bucket, signers, cors_rules
         super().__init__(address, Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error of ours."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One connection."""
+    """One connection, and what both APIs need of a request."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -57,238 +60,134 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         """Answer one request, whatever its method."""
-        self._left = int(self.headers.get("Content-Length") or 0)
-        self._parts = urlsplit(self.path)
-        self._query = {name: values[-1] for name, values in parse_qs(self._parts.query).items()}
-        api = self._parts.path.startswith(("/storage/", "/upload/", "/download/"))
+        self.left = 0
+        self.parts = urlsplit(self.path)
+        self.query = {name: values[-1] for name, values in parse_qs(self.parts.query, keep_blank_values=True).items()}
+        self.sent = {name.lower(): ",".join(self.headers.get_all(name, ())) for name in self.headers}
+        is_json = self.parts.path.startswith(("/storage/", "/upload/", "/download/"))
         try:
-            if self.headers.get("Transfer-Encoding"):
-                raise StorageError(411, "MissingContentLength", "You must provide Content-Length.")
-            if self.command == "OPTIONS":
-                self._send(200, b"")
-            elif api:
-                self._json_api()
-            else:
-                self._xml_api()
+            self._answer(is_json)
         except StorageError as error:
-            kind = "application/json" if api else "application/xml"
-            self._send(error.status, error.json() if api else error.xml(), {"Content-Type": kind, **error.headers})
+            self._refuse(error, is_json)
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception:
+            logging.getLogger(__name__).exception("%s failed", self.command)
+            self._refuse(StorageError(500, "InternalError", "We encountered an internal error."), is_json)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = handle_request
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
 
-    # The JSON API: trusted, for our own functions on this machine.
-
-    def _json_api(self) -> None:
-        if self.headers.get("Origin"):
-            raise StorageError(403, "forbidden", "The JSON API is not for browsers here.")
-        found = re.fullmatch(r"/(?:upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?", self._parts.path)
-        if not found or unquote(found[1]) != self.server.bucket:
-            raise StorageError(404, "notFound", "The specified bucket does not exist.")
-        name = unquote(found[2]) if found[2] else None
-        if self._parts.path.startswith("/upload/"):
-            self._upload()
-        elif name is None:
-            self._list()
-        elif self.command == "DELETE":
-            self.server.store.delete(name, self._number("ifGenerationMatch"))
-            self._send(204, b"")
+    def _answer(self, is_json: bool) -> None:
+        if "transfer-encoding" in self.sent:
+            self.close_connection = True
+            raise StorageError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+        self.left = number(self.sent.get("content-length")) or 0
+        if self.command == "OPTIONS":
+            self.send(200)
+        elif is_json:
+            json_api.serve(self)
         else:
-            self._read_object(self.server.store.find(name, self._number("generation")))
+            xml_api.serve(self)
 
-    def _read_object(self, found: Object) -> None:
-        if self._query.get("alt") == "media":
-            self._media(found)
-        else:
-            self._resource(found)
-
-    def _list(self) -> None:
-        limit = min(int(self._query.get("maxResults") or 1000), 1000)
-        page = self.server.store.page(self._query.get("prefix", ""), self._query.get("pageToken", ""), limit + 1)
-        items = [found.resource(self.server.bucket) for found in page[:limit]]
-        more = {"nextPageToken": page[limit - 1].name} if len(page) > limit else {}
-        self._send_json(200, {"kind": "storage#objects", "items": items, **more})
-
-    def _upload(self) -> None:
-        kind = self._query.get("uploadType")
-        if kind == "resumable" and "upload_id" in self._query:
-            self._session(self._query["upload_id"])
-        elif kind == "resumable":
-            self._begin_resumable()
-        elif kind == "multipart":
-            self._multipart()
-        else:
-            name = self._query.get("name", "")
-            self._store_part(name, self.headers.get("Content-Type", ""), self._body())
-
-    def _begin_resumable(self) -> None:
-        metadata = json.loads(b"".join(self._body()) or b"{}")
-        total = self.headers.get("X-Upload-Content-Length")
-        session = self.server.store.begin(
-            metadata.get("name") or self._query.get("name", ""),
-            metadata.get("contentType") or self.headers.get("X-Upload-Content-Type", "application/octet-stream"),
-            generation_match=self._number("ifGenerationMatch"),
-            total=int(total) if total else None,
-            signed=False,
-        )
-        place = f"/upload/storage/v1/b/{self.server.bucket}/o?uploadType=resumable&upload_id={session.id}"
-        self._send(200, b"", {"Location": self._url(place)})
-
-    def _multipart(self) -> None:
-        """Metadata and media in one body (RFC 2387), as the client library sends small objects."""
-        if self._left > MAX_MULTIPART_BYTES:
-            raise StorageError(413, "uploadTooLarge", "Send this resumably.")
-        head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        message = BytesParser().parsebytes(head + b"".join(self._body()))
-        parts = message.get_payload()
-        if not isinstance(parts, list) or len(parts) != 2 or not isinstance(parts[1], Message):  # noqa: PLR2004
-            raise StorageError(400, "invalid", "Malformed multipart body.")
-        metadata, media = json.loads(_payload(parts[0])), _payload(parts[1])
-        name = metadata.get("name") or self._query.get("name", "")
-        kind = metadata.get("contentType") or parts[1].get_content_type()
-        self._store_part(name, kind, iter([media]), metadata)
-
-    def _store_part(
-        self, name: str, content_type: str, body: Iterator[bytes], metadata: dict[str, Any] | None = None
-    ) -> None:
-        part = self.server.store.new_part()
-        with part.open("wb") as file:
-            for data in body:
-                file.write(data)
-        found = self.server.store.commit(name, content_type, part, self._number("ifGenerationMatch"))
-        told = (metadata or {}).get("md5Hash")
-        if told and told != found.md5:
-            self.server.store.delete(name, None)
-            raise StorageError(400, "invalid", f"Provided MD5 hash {told!r} doesn't match calculated {found.md5!r}.")
-        self._resource(found)
-
-    # Signed URLs: for plugins and browsers.
-
-    def _xml_api(self) -> None:
-        found = re.fullmatch(r"/([^/]+)/(.+)", self._parts.path)
-        if not found or found[1] != self.server.bucket:
-            raise StorageError(404, "NoSuchBucket", "The specified bucket does not exist.")
-        name = unquote(found[2])
-        if "upload_id" in self._query:
-            # The session's id is the secret; a session URI is not signed.
-            self._session(self._query["upload_id"])
+    def _refuse(self, error: StorageError, is_json: bool) -> None:
+        if error.status in WITHOUT_BODY:
+            self.send(error.status, b"", error.headers)
             return
-        headers = {key.lower(): value for key, value in self.headers.items()}
-        signing.verify(self.server.signers, self.command, self._parts.path, self._parts.query, headers)
-        if self.command == "POST" and headers.get("x-goog-resumable") == "start":
-            self._begin_signed(name, headers)
-        elif self.command == "PUT":
-            self._put(name, headers)
-        elif self.command in ("GET", "HEAD"):
-            self._media(self.server.store.find(name))
-        else:
-            raise StorageError(405, "MethodNotAllowed", "The method is not allowed here.")
+        kind = "application/json" if is_json else "application/xml"
+        content = error.json() if is_json else error.xml()
+        self.send(error.status, content, {"Content-Type": f"{kind}; charset=UTF-8", **error.headers})
 
-    def _begin_signed(self, name: str, headers: dict[str, str]) -> None:
-        wanted = headers.get("x-goog-if-generation-match")
-        session = self.server.store.begin(
-            name,
-            headers.get("content-type", "application/octet-stream"),
-            generation_match=int(wanted) if wanted else None,
-            total=None,
-            signed=True,
-        )
-        self._send(201, b"", {"Location": self._url(f"{self._parts.path}?upload_id={session.id}")})
+    def body(self) -> Iterator[bytes]:
+        """The request's body as it comes; it ends early when the client goes away."""
+        while self.left > 0:
+            data = self.rfile.read1(min(BUFFER, self.left))
+            if not data:
+                self.close_connection = True
+                return
+            self.left -= len(data)
+            yield data
 
-    def _put(self, name: str, headers: dict[str, str]) -> None:
-        wanted = headers.get("x-goog-if-generation-match")
-        part = self.server.store.new_part()
-        with part.open("wb") as file:
-            for data in self._body():
+    def save(self, path: Path) -> None:
+        """The whole body in a file. StorageError 400 when it was cut short."""
+        with path.open("wb") as file:
+            for data in self.body():
                 file.write(data)
-        kind = headers.get("content-type", "application/octet-stream")
-        found = self.server.store.commit(name, kind, part, int(wanted) if wanted else None)
-        self._send(200, b"", _facts(found))
+        if self.left:
+            raise StorageError(400, "IncompleteBody", "You did not provide the number of bytes that you specified.")
 
-    # Both.
+    def json_body(self) -> dict[str, Any]:
+        """The body's JSON object; StorageError 400 when it is none."""
+        try:
+            found = json.loads(b"".join(self.body()) or b"{}")
+        except ValueError:
+            raise invalid("Parse Error") from None
+        if not isinstance(found, dict):
+            raise invalid("Parse Error")
+        return found
 
-    def _session(self, session_id: str) -> None:
-        with self.server.store.session_lock(session_id):
-            session = self.server.store.session(session_id)
+    def session(self, session_id: str) -> None:
+        """A request to a resumable upload, of whichever API; its id is the secret, and nothing is signed."""
+        store = self.server.store
+        with store.session_lock(session_id):
+            session = store.session(session_id)
             if self.command == "DELETE":
-                self.server.store.cancel(session)
-                self._send(499, b"")
+                store.cancel(session)
+                self.send(499)
                 return
             if self.command not in ("PUT", "POST"):
-                raise StorageError(405, "MethodNotAllowed", "The method is not allowed here.")
-            chunk = resumable.parse(self.headers.get("Content-Range", ""), self._left)
-            self._told(session, resumable.receive(self.server.store, session, chunk, self._body()))
+                raise not_allowed()
+            chunk = resumable.parse(self.sent.get("content-range", ""), self.left)
+            result = resumable.receive(store, session, chunk, self.body(), Declared.of(self.sent))
+            if isinstance(result, int):
+                self.send(308, b"", {"Range": f"bytes=0-{result - 1}"} if result else {})
+            elif session.signed:
+                self.send(200, b"", result.headers())
+            else:
+                self.send_json(result.resource(self.server.bucket))
 
-    def _told(self, session: Session, result: Object | int) -> None:
-        if isinstance(result, int):
-            self._send(308, b"", {"Range": f"bytes=0-{result - 1}"} if result else {})
-        elif session.signed:
-            self._send(200, b"", _facts(result))
-        else:
-            self._resource(result)
-
-    def _media(self, found: Object) -> None:
-        start, end, status = 0, found.size, 200
-        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
-        if asked and (asked[1] or asked[2]):
-            start = int(asked[1]) if asked[1] else max(0, found.size - int(asked[2]))
-            end = min(found.size, int(asked[2]) + 1) if asked[1] and asked[2] else found.size
-            if start >= found.size:
-                raise StorageError(
-                    416,
-                    "InvalidRange",
-                    "The requested range cannot be satisfied.",
-                    {"Content-Range": f"bytes */{found.size}"},
-                )
-            status = 206
-        headers = {"Content-Type": found.content_type, "Accept-Ranges": "bytes", **_facts(found)}
+    def media(self, found: Object) -> None:
+        """An object's bytes, or the range of them that is asked for."""
+        asked = _range(self.sent.get("range", ""), found.size)
+        start, end = asked or (0, found.size)
+        status = HTTPStatus.PARTIAL_CONTENT if asked else HTTPStatus.OK
+        headers = {
+            "Content-Type": found.content_type,
+            "Accept-Ranges": "bytes",
+            "Cache-Control": "private, max-age=0",
+            "Last-Modified": formatdate(found.created, usegmt=True),
+            **found.headers(),
+        }
         for name in ("content-disposition", "content-type"):
-            if value := self._query.get(f"response-{name}"):
+            if value := self.query.get(f"response-{name}"):
                 headers[name.title()] = value
-        if status == 206:  # noqa: PLR2004
+        if asked:
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
         self._head(status, end - start, headers)
         if self.command != "HEAD":
             for data in read(found.file, start, end - start):
                 self.wfile.write(data)
 
-    def _resource(self, found: Object) -> None:
-        self._send_json(200, found.resource(self.server.bucket))
+    def url(self, path: str) -> str:
+        """This server's address of `path`, as the client knows it."""
+        return f"http://{self.sent.get('host', '')}{path}"
 
-    def _number(self, name: str) -> int | None:
-        value = self._query.get(name)
-        return int(value) if value and value.isdigit() else None
+    def send_json(self, value: dict[str, Any]) -> None:
+        """An answer of the JSON API."""
+        self.send(200, json.dumps(value).encode(), {"Content-Type": "application/json; charset=UTF-8"})
 
-    def _body(self) -> Iterator[bytes]:
-        """The request's body as it comes; it ends early when the client goes away."""
-        while self._left > 0:
-            data = self.rfile.read1(min(BUFFER, self._left))
-            if not data:
-                self.close_connection = True
-                return
-            self._left -= len(data)
-            yield data
-
-    def _url(self, path: str) -> str:
-        return f"http://{self.headers.get('Host', '')}{path}"
-
-    def _send_json(self, status: int, value: dict[str, Any]) -> None:
-        self._send(status, as_json(value), {"Content-Type": "application/json; charset=UTF-8"})
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        for _ in self._body():
-            pass  # what the request still has stands before the next one on this connection
+    def send(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+        """A whole answer, after what the request still has: it stands before the next one on this connection."""
+        for _ in self.body():
+            pass
         self._head(status, len(body), headers or {})
-        if self.command != "HEAD":
+        if self.command != "HEAD" and status not in WITHOUT_BODY:
             self.wfile.write(body)
 
-    def _head(self, status: int, length: int, headers: dict[str, str]) -> None:
-        phrase = {308: "Resume Incomplete", 499: "Client Closed Request"}.get(status)
-        self.send_response(status, phrase or HTTPStatus(status).phrase)
-        if origin := self.headers.get("Origin"):
-            headers = {**headers, **CORS, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        for name, value in headers.items():
+    def _head(self, status: int, length: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status, PHRASES.get(status) or HTTPStatus(status).phrase)
+        for name, value in {**headers, **cors.headers(self.server.cors_rules, self.command, self.sent)}.items():
             self.send_header(name, value)
-        if status != 204:  # noqa: PLR2004 - no content has no length
+        if status not in WITHOUT_BODY:
             self.send_header("Content-Length", str(length))
         self.end_headers()
 
@@ -301,15 +200,15 @@ def load_signers(given: list[str]) -> dict[str, Any]:
     return {email: load_pem_public_key(Path(path).read_bytes()) for email, _, path in pairs}
 
 
-def _facts(found: Object) -> dict[str, str]:
-    return {
-        "ETag": f'"{found.md5}"',
-        "x-goog-generation": str(found.generation),
-        "x-goog-hash": f"crc32c={found.crc32c},md5={found.md5}",
-        "x-goog-stored-content-length": str(found.size),
-    }
-
-
-def _payload(part: Any) -> bytes:
-    payload: bytes = part.get_payload(decode=True)
-    return payload
+def _range(asked: str, size: int) -> tuple[int, int] | None:
+    """The first byte and one past the last; None when no single range is asked for, or nonsense (RFC 9110, 14.2)."""
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", asked, re.ASCII)
+    first, last = (found[1], found[2]) if found else ("", "")
+    if (not first and not last) or (first and last and int(last) < int(first)):
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    if start >= size:
+        raise StorageError(
+            416, "InvalidRange", "The requested range cannot be satisfied.", {"Content-Range": f"bytes */{size}"}
+        )
+    return start, min(size, int(last) + 1) if first and last else size

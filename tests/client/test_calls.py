@@ -1,0 +1,139 @@
+"""Calls over a network that fails: repeated where that is safe, done once, and told plainly when it is no use."""
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from renderiq_client import Client, NetworkError, RenderiqError
+from tests import fault_proxy
+
+SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
+RENDERS = "^POST /api/plugins/renders"
+LOSING = [
+    fault_proxy.unavailable,
+    fault_proxy.refused_before_it_was_read,
+    fault_proxy.reset_in_the_middle,
+    fault_proxy.lost_answer,
+    fault_proxy.truncated_head,
+    fault_proxy.truncated_body,
+    fault_proxy.answer_that_comes_too_late,
+]
+
+
+@pytest.fixture(scope="module")
+def upload_id(stack, tmp_path_factory):
+    picture = shutil.copy(SNAPSHOT, tmp_path_factory.mktemp("upload") / "room.png")
+    return stack.client().upload(picture)["id"]
+
+
+@pytest.fixture
+def client(stack, proxy):
+    return Client(proxy.url, stack.api_key, timeout_s=3)
+
+
+def count(stack):
+    return stack.sql("SELECT count(*) AS n FROM renders")[0]["n"]
+
+
+@pytest.mark.parametrize("fault", LOSING, ids=lambda fault: fault.__name__)
+def test_an_order_is_placed_once_whatever_happens_to_its_request_or_its_answer(stack, proxy, client, upload_id, fault):
+    before = count(stack)
+    proxy.inject(fault, fault, into=RENDERS)
+    order = client.render(upload_id, "a room", quality="draft")
+    assert count(stack) == before + 1
+    assert client.wait(order["id"])["status"] == "succeeded"
+
+
+def test_the_callers_own_idempotency_key_places_one_order_over_several_runs(stack, client, upload_id):
+    before = count(stack)
+    key = f"room-{time.time_ns()}"
+    orders = {client.render(upload_id, "a room", quality="draft", idempotency_key=key)["id"] for _ in range(3)}
+    assert (len(orders), count(stack)) == (1, before + 1)
+
+
+def test_options_may_be_spelled_as_python_or_as_the_api_does(stack, client, upload_id):
+    for options in ({"depth_upload_id": upload_id}, {"depthUploadId": upload_id}):
+        with pytest.raises(RenderiqError) as refused:
+            client.render(upload_id, "a room", geometry_fidelity=1000, **options)
+        assert [error["field"] for error in refused.value.errors] == ["geometryFidelity"]
+
+
+def test_a_wait_that_the_service_asks_for_is_kept(proxy, client):
+    proxy.inject(fault_proxy.unavailable_for_a_second, into="credits")
+    began = time.monotonic()
+    client.credits()
+    assert time.monotonic() - began >= 1
+
+
+def test_what_asks_for_too_long_a_wait_is_an_error_at_once(stack, proxy):
+    def tomorrow(exchange):
+        exchange.body()
+        exchange.reply(429, {"Retry-After": "86400"})
+
+    proxy.inject(tomorrow, into="credits")
+    with pytest.raises(RenderiqError, match="429"):
+        Client(proxy.url, stack.api_key).credits()
+
+
+def test_a_sign_in_page_is_not_taken_for_an_answer(proxy, client):
+    proxy.inject(fault_proxy.sign_in_page, into="credits")
+    with pytest.raises(NetworkError, match="not the API"):
+        client.credits()
+
+
+def test_a_refusal_names_the_field_and_the_request(client, upload_id):
+    with pytest.raises(RenderiqError) as refused:
+        client.render(upload_id, "")
+    assert (refused.value.status, refused.value.code) == (422, "invalid_request")
+    assert "prompt: " in str(refused.value)
+    assert refused.value.request_id in str(refused.value)
+
+
+def test_waiting_asks_the_service_to_hold_its_answer(stack, proxy, client, upload_id):
+    order = client.render(upload_id, "a room", quality="draft")
+    proxy.seen.clear()
+    assert client.wait(order["id"])["status"] == "succeeded"
+    assert len(proxy.seen) <= 2
+
+
+def test_waiting_outlasts_a_service_that_is_away(proxy, stack, upload_id):
+    client = Client(proxy.url, stack.api_key, tries=1)
+    order = client.render(upload_id, "a room", quality="draft")
+    proxy.inject(*[fault_proxy.refused_before_it_was_read] * 3, into="^GET /api/plugins/renders")
+    assert client.wait(order["id"], 30)["status"] == "succeeded"
+
+
+def test_waiting_ends_when_its_time_is_over(client, upload_id):
+    order = client.render(upload_id, "a room", quality="high")
+    with pytest.raises(TimeoutError, match=order["id"]):
+        client.wait(order["id"], 0)
+    assert client.wait(order["id"])["status"] == "succeeded"
+
+
+def test_the_stages_are_told(client, upload_id):
+    seen = []
+    order = client.render(upload_id, "a room", quality="draft")
+    client.wait(order["id"], on_stage=lambda render: seen.append(render["status"]))
+    assert seen[-1] == "succeeded"
+
+
+def test_webhooks_are_registered_listed_over_pages_and_deleted(stack):
+    client = stack.client()
+    made = [client.register_webhook(f"http://127.0.0.1:9/{n}", ["render.completed"])["id"] for n in range(3)]
+    assert made[::-1] == [webhook["id"] for webhook in client.list_webhooks() if webhook["id"] in made]
+    for webhook_id in made:
+        client.delete_webhook(webhook_id)
+    assert not any(webhook["id"] in made for webhook in client.list_webhooks())
+
+
+def test_threads_may_share_a_client(client):
+    told = []
+    threads = [threading.Thread(target=lambda: told.append(client.credits()["granted"])) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told == [1000] * 8
