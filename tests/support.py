@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -42,3 +43,16 @@ def request(
         return Answer(response.status, response.headers, response.read())
     finally:
         conn.close()
+
+
+def send(base_url, method, target, headers=(), body=b"") -> Answer:
+    """One request, byte by byte as it is given; `headers` are lines."""
+    parts = urlsplit(base_url)
+    lines = [f"{method} {target} HTTP/1.1".encode("latin-1"), b"Host: localhost", b"Connection: close", *headers]
+    if body and not any(line.lower().startswith((b"content-length", b"transfer-encoding")) for line in headers):
+        lines.append(b"Content-Length: %d" % len(body))
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as conn:
+        conn.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        with http.client.HTTPResponse(conn, method=method) as response:
+            response.begin()
+            return Answer(response.status, response.headers, response.read())
