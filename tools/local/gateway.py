@@ -117,7 +117,8 @@ def _server(gateway: Gateway, port: int) -> Any:
     class Parser(HTTPRequestParser):  # type: ignore[misc]
         def parse_header(self, header_plus: bytes) -> None:
             super().parse_header(header_plus)
-            self.expect_continue = self.expect_continue and self.body_rcv is not None
+            if self.body_rcv is None:
+                self.expect_continue = False
 
     class Channel(HTTPChannel):  # type: ignore[misc]
         parser_class = Parser
