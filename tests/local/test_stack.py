@@ -43,15 +43,23 @@ def render(data, picture):
 # How it ends --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", ["the process", "its group"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)
-def test_no_process_outlives_it(tmp_path, number, to):
+ENDS = [
+    pytest.param(os.kill, signal.SIGINT, id="SIGINT"),
+    pytest.param(os.killpg, signal.SIGINT, id="Ctrl-C in its terminal"),
+    pytest.param(os.kill, signal.SIGTERM, id="SIGTERM"),
+    pytest.param(os.kill, signal.SIGHUP, id="SIGHUP"),
+    pytest.param(os.kill, signal.SIGKILL, id="SIGKILL"),
+]
+
+
+@pytest.mark.parametrize(("send_signal", "number"), ENDS)
+def test_no_process_outlives_it(tmp_path, send_signal, number):
     data = tmp_path / "data"
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
         assert len(family) >= 7
-        (os.kill if to == "the process" else os.killpg)(serving.process.pid, number)
+        send_signal(serving.process.pid, number)
         code = serving.process.wait(LIMIT_S)
         assert gone_within_a_second(family) == {}
     if number != signal.SIGKILL:
@@ -300,9 +308,9 @@ def test_a_part_that_dies_again_and_again_ends_the_stack_and_is_told(tmp_path):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
-        (data / "issuer-key.pem").write_text("nonsense")
+        (data / "queues.json").write_text("nonsense")
         os.kill(pid_of("tools.local.tasks", family), signal.SIGKILL)
-        assert "tasks ends again and again (exit code 1); its log is" in serving.failed()
+        assert "tasks ends again and again (exit code 1); its log is" in serving.failed(), serving.told
         assert gone_within_a_second(family) == {}
     assert not (data / "stack.json").exists()
 

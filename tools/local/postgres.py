@@ -30,8 +30,8 @@ SERVER = Path(__file__).with_name("postgres_supervisor.py")
 class Postgres:
     """A server whose data lies in `folder`, on 127.0.0.1:`port`.
 
-    `owner_url` is the role that migrates, `app_url` the one that functions use. `durable=False` skips fsync: what is committed outlives
-    the server, but not the machine.
+    `owner_url` is the role that migrates, `app_url` the one that functions use. `durable=False` skips fsync: what is
+    committed outlives the server, but not the machine.
     """
 
     name = "postgres"
