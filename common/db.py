@@ -109,8 +109,8 @@ class Connection:
         waiting.register(self._raw._usock, select.POLLIN)  # noqa: SLF001 - pg8000 has no public name for its socket
         return bool(waiting.poll(0))
 
-    def set_timeout(self, seconds: float) -> None:
-        """How long a round trip may take."""
+    def set_timeout(self, seconds: float | None) -> None:
+        """How long a round trip may take; None: as long as it takes."""
         self._raw._usock.settimeout(seconds)  # noqa: SLF001 - pg8000 has no public name for its socket
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """A real PostgreSQL for these tests, and a database of their own for each."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -33,8 +34,9 @@ def server(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture
-def database(server):
+@contextmanager
+def new_database(server):
+    """An empty database of `server`, dropped at the end."""
     name = f"test_{uuid4().hex}"
     conn = connect(server.owner_url)
     try:
@@ -43,3 +45,9 @@ def database(server):
         conn._raw.execute_simple(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         conn.close()
+
+
+@pytest.fixture
+def database(server):
+    with new_database(server) as database:
+        yield database
