@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this does")
     arguments = parser.parse_args()
     parent = os.getppid()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a folder may have any name
     for number in SIGNALS:
         signal.signal(number, _end)
     try:
