@@ -367,3 +367,45 @@ def test_an_ordinary_user_runs_it(tmp_path, uid):
             assert gone_within_a_second(family) == {}
     finally:
         shutil.rmtree(home)
+
+
+#: Runs a command as a root that may make no user namespace, as in a container with default settings.
+CONTAINED = """
+import ctypes, os, sys
+ready, go = os.pipe(), os.pipe()
+child = os.fork()
+if not child:
+    failed = ctypes.CDLL(None).unshare(0x10000000)
+    os.write(ready[1], b"n" if failed else b"y")
+    if failed or os.read(go[0], 1) != b"y":
+        os._exit(77)
+    os.setgid(0), os.setuid(0)
+    with open("/proc/sys/user/max_user_namespaces", "w") as limit:
+        limit.write("0")
+    os.execv(sys.argv[1], sys.argv[1:])
+if os.read(ready[0], 1) == b"y":
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{child}/{name}", "w") as ids:
+            ids.write("0 0 65536")
+    os.write(go[1], b"y")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_root_runs_it_where_there_are_no_user_namespaces(tmp_path):
+    if (
+        os.geteuid() != 0
+        or subprocess.run([sys.executable, "-c", CONTAINED, "/bin/true"], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("this needs a root that may make user namespaces")
+    tmp_path.chmod(0o700)
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "tools.serve", "--port", "0", "--data", str(data), "--not-durable"]
+    with Serving(data, command=[sys.executable, "-c", CONTAINED, *command]) as serving:
+        serving.ready()
+        family = descendants(serving.process.pid)
+        assert sign_in(data) == 200
+        assert (data / "postgres" / "data").stat().st_uid == 65534
+        kill(family - {serving.process.pid}, signal.SIGKILL)
+        serving.process.wait()
+    assert gone_within_a_second(family) == {}

@@ -10,10 +10,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
-PR_SET_PDEATHSIG = 1
+#: From linux/prctl.h and linux/capability.h.
+PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+CAP_DAC_OVERRIDE, CAPABILITY_VERSION_3 = 1, 0x20080522
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOBODY = 65534
 
@@ -72,9 +76,28 @@ def become_nobody(folder: Path) -> None:
         os.chown(path, user.pw_uid, user.pw_gid)
     os.setgroups([])
     os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    with kept_access():
+        os.setuid(user.pw_uid)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         sys.exit(f"PostgreSQL runs as {user.pw_name}, who cannot reach {folder}: choose another folder with DATA=")
+
+
+@contextmanager
+def kept_access() -> Iterator[None]:
+    """Let who stops being root within the block still reach what lies in root's folders, and its programs too.
+
+    On Linux, where root has that capability itself: see capabilities(7) for how an ambient one outlives exec.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    libc, override = ctypes.CDLL(None), 1 << CAP_DAC_OVERRIDE
+    libc.prctl(PR_SET_KEEPCAPS, 1)
+    yield
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    # Effective, permitted and inheritable, for the first 32 capabilities and for the others.
+    libc.capset(header, (ctypes.c_uint32 * 6)(override, override, override, 0, 0, 0))
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
 
 
 if __name__ == "__main__":
