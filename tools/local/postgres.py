@@ -76,10 +76,15 @@ class Postgres:
         """`what` happened, with how the server ended and the end of its log."""
         return failure(what, self._server.poll() if self._server else None, self._log)
 
-    def stop(self) -> None:
-        """Shut the server down; what is committed stays."""
+    def leave(self) -> None:
+        """Tell the server to shut down; what is committed stays."""
         if self._server:
             close(self._server.stdin)
+
+    def stop(self) -> None:
+        """Shut the server down."""
+        self.leave()
+        if self._server:
             self._server.wait(30)
         if self._lock:
             self._lock.close()

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 
 CAP_DAC_OVERRIDE, CAPABILITY_VERSION_3 = 1, 0x20080522
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOBODY = 65534
+#: Nothing of a stack is to be left a second after its end.
+PATIENCE_S = 0.4
 
 
 def main() -> int:
@@ -34,11 +37,20 @@ def main() -> int:
     def watch() -> None:
         while os.read(0, 1024):
             pass
-        # PostgreSQL's fast shutdown; initdb's folder is worth nothing until it is whole.
-        process.send_signal(signal.SIGKILL if Path(argv[0]).name == "initdb" else signal.SIGINT)
+        end(process, Path(argv[0]).name)
 
     threading.Thread(target=watch, daemon=True).start()
     return process.wait()
+
+
+def end(process: "subprocess.Popen[bytes]", program: str) -> None:
+    """PostgreSQL's fast shutdown, or the immediate one when the disk is slow: what is committed stays in both.
+
+    What initdb leaves is worth nothing until it is whole.
+    """
+    process.send_signal(signal.SIGKILL if program == "initdb" else signal.SIGINT)
+    time.sleep(PATIENCE_S)
+    process.send_signal(signal.SIGQUIT)
 
 
 def restore_signals() -> None:

@@ -71,9 +71,13 @@ class Child:
         """`what` happened, with how it ended and the end of its log."""
         return failure(what, self._process.poll(), self._log)
 
-    def stop(self) -> None:
-        """Close its input, and kill it if that is not enough."""
+    def leave(self) -> None:
+        """Tell it to leave, by closing its input."""
         close(self._process.stdin)
+
+    def stop(self) -> None:
+        """Tell it to leave, and kill it if that is not enough."""
+        self.leave()
         try:
             self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:

@@ -24,7 +24,7 @@ from tools.local.watch import Part, Watch
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("gateway", "postgres", "storage", "tasks")
-POLL_S = 0.2
+POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop everything, the last started first."""
+        """Stop everything: all are told at once, then each is waited for."""
+        for part in self._parts:
+            part.leave()
         self._stop.close()
 
     def start(self) -> Running:

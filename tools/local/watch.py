@@ -23,6 +23,9 @@ class Part(Protocol):
     def start(self) -> None:
         """Start it, again too."""
 
+    def leave(self) -> None:
+        """Tell it to end."""
+
     def failure(self, what: str) -> str:
         """`what` happened, with how it ended and the end of its log."""
 
