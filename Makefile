@@ -16,7 +16,7 @@ demo: $(SETUP) ## Play a plugin's whole journey on the local stack (DATA= choose
 	@$(BIN)/python -m tools.demo $(if $(DATA),--data "$(DATA)")
 
 serve: $(SETUP) ## Run the local stack until Ctrl-C (PORT=8080, 0 = any free one; DATA=.local)
-	@exec $(BIN)/python -m tools.serve --port $(PORT) $(if $(DATA),--data "$(DATA)")
+	@exec $(BIN)/python -m tools.serve --with-parent --port $(PORT) $(if $(DATA),--data "$(DATA)")
 
 reset: ## Empty the local stack's data
 	rm -rf .local .demo

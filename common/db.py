@@ -6,6 +6,7 @@ This is the only module that knows the driver.
 """
 
 import logging
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,8 @@ CONSTRAINTS: dict[str, Callable[[], Problem]] = {
 #: The statement took too long, met a deadlock or a lock: the same request may succeed in a moment.
 _BUSY = {"57014", "40001", "40P01", "55P03", "53200", "53300"}
 #: A type changed under a cached statement; the connection was ended by the server.
-_STALE = {"0A000", "57P01", "57P02", "57P03", "08006", "08003"}
-
+_STALE = {"0A000", "25P03", "57P01", "57P02", "57P03", "57P05", "08006", "08003"}
+_RETRY = {"Retry-After": "1"}
 
 #: How often this request has waited for the database; logged with it, for that is where its time goes.
 round_trips: ContextVar[int] = ContextVar("round_trips", default=0)
@@ -66,7 +67,7 @@ class Connection:
             statement = self._statements.get(sql) or self._prepare(sql)
             _count()
             found = statement.run(**params) or []
-        except Exception as error:
+        except BaseException as error:
             raise self._translated(error) from error
         names = [column["name"] for column in statement.columns or ()]
         return [dict(zip(names, row, strict=True)) for row in found]
@@ -104,8 +105,14 @@ class Connection:
         hooks, self._hooks = self._hooks, []
         return hooks
 
-    def set_timeout(self, seconds: float) -> None:
-        """How long a round trip may take."""
+    def is_stale(self) -> bool:
+        """Whether the server has said something unasked, which to an idle connection is its end. No round trip."""
+        waiting = select.poll()
+        waiting.register(self._raw._usock, select.POLLIN)  # noqa: SLF001 - pg8000 has no public name for its socket
+        return bool(waiting.poll(0))
+
+    def set_timeout(self, seconds: float | None) -> None:
+        """How long a round trip may take; None: as long as it takes."""
         self._raw._usock.settimeout(seconds)  # noqa: SLF001 - pg8000 has no public name for its socket
 
     def close(self) -> None:
@@ -127,14 +134,14 @@ class Connection:
         _count()
         try:
             self._raw.execute_simple(sql)
-        except Exception as error:
+        except BaseException as error:
             raise self._translated(error) from error
 
     def _commit(self) -> None:
         try:
             self._simple("COMMIT")
         except ConnectionLost as lost:
-            raise CommitUnknown(lost.detail) from lost
+            raise CommitUnknown(lost.detail, headers=_RETRY) from lost
 
     def _roll_back(self) -> None:
         if not self.usable:
@@ -144,8 +151,11 @@ class Connection:
         except ConnectionLost:
             self.usable = False
 
-    def _translated(self, error: Exception) -> Exception:
-        """The one place that turns a driver's error into ours."""
+    def _translated(self, error: BaseException) -> BaseException:
+        """The one place that turns a driver's error into ours.
+
+        Only what the server told leaves the connection usable: after anything else half an answer may be on its way.
+        """
         from pg8000.exceptions import DatabaseError, InterfaceError
 
         original = error  # the driver has no types: what is narrowed to its errors is Any
@@ -154,13 +164,13 @@ class Connection:
             if known := CONSTRAINTS.get(fields.get("n", "")):
                 return known()
             if fields.get("C") in _BUSY:
-                return Unavailable("The database is busy; try again in a moment.", headers={"Retry-After": "1"})
+                return Unavailable("The database is busy; try again in a moment.", headers=_RETRY)
             if fields.get("C") not in _STALE:
                 return original
-        elif not isinstance(error, OSError | InterfaceError):
-            return original
+            self.usable = False
+            return ConnectionLost(repr(error), headers=_RETRY)
         self.usable = False
-        return ConnectionLost(repr(error))
+        return ConnectionLost(repr(error), headers=_RETRY) if isinstance(error, OSError | InterfaceError) else original
 
 
 class ConnectionLost(Unavailable):
@@ -174,9 +184,10 @@ class CommitUnknown(ConnectionLost):
 class Pool:
     """At most `size` connections; the one used last is used next."""
 
-    def __init__(self, connect: Callable[[], Any], size: int) -> None:
-        """`connect` opens a raw connection."""
+    def __init__(self, connect: Callable[[], Any], size: int, patience_s: float = CONNECT_TIMEOUT_S) -> None:
+        """`connect` opens a raw connection. Who finds none free waits for `patience_s` seconds."""
         self._connect = connect
+        self._patience_s = patience_s
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(size)
@@ -184,8 +195,8 @@ class Pool:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for as long as the block runs. Unavailable when none is free or reachable."""
-        if not self._free.acquire(timeout=CONNECT_TIMEOUT_S):
-            raise Unavailable("The service is busy; try again in a moment.", headers={"Retry-After": "1"})
+        if not self._free.acquire(timeout=self._patience_s):
+            raise Unavailable("The service is busy; try again in a moment.", headers=_RETRY)
         try:
             conn = self._take()
             try:
@@ -218,13 +229,18 @@ class Pool:
             conn.close()
 
     def _take(self) -> Connection:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
+        while conn := self._pop():
+            if not conn.is_stale():
+                return conn
+            conn.close()
         try:
             return Connection(self._connect())
         except Exception as error:
-            raise ConnectionLost(f"cannot connect: {error!r}") from error
+            raise ConnectionLost(f"cannot connect: {error!r}", headers=_RETRY) from error
+
+    def _pop(self) -> Connection | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
     def _give_back(self, conn: Connection) -> None:
         conn.take_hooks()

@@ -5,12 +5,13 @@ would, and verifies the webhook with the public `standardwebhooks` library.
 """
 
 import argparse
+import os
 import queue
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +27,7 @@ PROMPT = "a bright living room in the morning, warm oak floor, soft daylight"
 SCOPES = ["uploads:write", "renders:write", "renders:read", "webhooks:write", "credits:read"]
 CHUNK = 256 << 10
 TIMEOUT_S = 60
+RED, GREEN = 31, 32
 Got = queue.Queue[tuple[dict[str, str], bytes]]
 
 
@@ -45,16 +47,21 @@ def main() -> int:
     sys.path.insert(0, str(ROOT / "clients" / "python"))
     from renderiq_client import RenderiqError
 
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal may know no check marks
+    print("\n  Renderiq Plugin API: a plugin's whole journey, on this machine\n")
     started = time.monotonic()
     try:
         with Stack(data) as stack:
             with step("start PostgreSQL, storage, tasks and the functions"):
                 running = stack.start()
             play(running, data)
-    except (DemoFailed, StartError, RenderiqError, TimeoutError) as failure:
-        print(f"\n  \N{BALLOT X} {failure}")
+    except (DemoFailed, StartError, RenderiqError, OSError) as failure:
+        print(f"\n  {failure}\n\n  {painted(RED, 'the demo failed')}; the logs of its parts are in {data / 'logs'}")
         return 1
-    print(f"\n  everything held, in {time.monotonic() - started:.1f} s")
+    except KeyboardInterrupt:
+        print("\n  interrupted")
+        return 130
+    print(f"\n  {painted(GREEN, 'everything held')}, in {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -95,16 +102,15 @@ def play(running: Running, data: Path) -> None:
     require(after["available"] == before["available"] - render["cost"]["charged"], "the credits do not add up")
     require(after["held"] == before["held"], "credits are still held")
     require(render["metadata"]["sourcePlatform"] == "sketchup", "the telemetry is wrong")
-    told = {
-        "credits": f"{before['available']} before, {after['available']} after",
-        "telemetry": ", ".join(f"{name}={value}" for name, value in render["metadata"].items()),
-        "engine": f"{render['engine']['name']} {render['engine']['version']}, ai: {render['engine']['ai']}",
-        "viewport": data / "pictures" / "room_viewport.png",
-        "rendered": picture,
-    }
-    print()
-    for name, value in told.items():
-        print(f"    {name:<10} {value}")
+    show(
+        {
+            "credits": f"{before['available']} before, {after['available']} after",
+            "engine": f"{render['engine']['name']} {render['engine']['version']}, ai: {render['engine']['ai']}",
+            "telemetry": "\n".join(f"{name} = {value}" for name, value in render["metadata"].items()),
+            "viewport": str(data / "pictures" / "room_viewport.png"),
+            "rendered": str(picture),
+        }
+    )
 
 
 def upload(client: Any, data: Path, name: str, purpose: str) -> str:
@@ -114,20 +120,22 @@ def upload(client: Any, data: Path, name: str, purpose: str) -> str:
     picture = folder / name
     shutil.copyfile(SAMPLES / name, picture)
 
+    def show_bar(done: int, total: int) -> None:
+        tell(f"{bar(done, total)} {done * 100 // total:3} %")
+
+    def interrupt(done: int, total: int) -> None:
+        show_bar(done, total)
+        if done:
+            raise Interrupted(f"interrupted at {done * 100 // total} % and resumed")
+
     with step(f"upload {name}") as tell:
         if purpose == "snapshot":
-
-            def interrupt(done: int, total: int) -> None:
-                tell(f"{done * 100 // total} %")
-                if done:
-                    raise Interrupted
-
             try:
                 client.upload(picture, purpose, interrupt, CHUNK)
                 raise DemoFailed("the upload was not interrupted")
-            except Interrupted:
-                tell("interrupted; resuming")
-        done = client.upload(picture, purpose, lambda done, total: tell(f"{done * 100 // total} %"), CHUNK)
+            except Interrupted as interruption:
+                tell(str(interruption), keep=True)
+        done = client.upload(picture, purpose, show_bar, CHUNK)
         require(done["status"] == "ready", "the upload is not ready")
     return str(done["id"])
 
@@ -156,19 +164,45 @@ def require(held: bool, otherwise: str) -> None:
 
 
 @contextmanager
-def step(name: str) -> Iterator[Any]:
-    """Print a step with its time; what it yields tells how far it has come."""
-    started = time.monotonic()
-    live = sys.stdout.isatty()
+def step(name: str) -> Iterator[Callable[..., None]]:
+    """Print a step with its time. What it yields tells how far it has come; `keep=True`: in the end too."""
+    started, kept = time.monotonic(), [name]
 
-    def tell(text: str) -> None:
-        if live:
-            print(f"\r\033[K    … {name}: {text}", end="", flush=True)
+    def tell(text: str, *, keep: bool = False) -> None:
+        kept.extend([text] if keep else [])
+        if sys.stdout.isatty():
+            print(f"\r\033[K  … {name}  {text}", end="", flush=True)
+
+    def end(sign: str) -> None:
+        clear = "\r\033[K" if sys.stdout.isatty() else ""
+        print(f"{clear}  {sign} {', '.join(kept):<62} {time.monotonic() - started:6.2f} s", flush=True)
 
     tell("")
-    yield tell
-    clear = "\r\033[K" if live else ""
-    print(f"{clear}  \N{CHECK MARK} {name:<62} {time.monotonic() - started:6.2f} s", flush=True)
+    try:
+        yield tell
+    except BaseException:
+        end(painted(RED, "\N{BALLOT X}"))
+        raise
+    end(painted(GREEN, "\N{CHECK MARK}"))
+
+
+def show(facts: dict[str, str]) -> None:
+    """Print what came of it, names to the left."""
+    print()
+    for name, text in facts.items():
+        first, *more = text.split("\n")
+        print("\n".join([f"    {name:<11}{first}", *(f"{'':15}{line}" for line in more)]))
+
+
+def bar(done: int, total: int, width: int = 24) -> str:
+    """How much of it is done, as a bar."""
+    full = width * done // total
+    return "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * full + "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (width - full)
+
+
+def painted(colour: int, text: str) -> str:
+    """`text` in a colour, where a person reads it and wants one (no-color.org)."""
+    return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from common.auth.scopes import ALL
 from common.dal import accounts, keys
 from common.dal import credits as credits_dal
 from common.db import Connection
+from tools.local.files import read_json, write_private
 
 EMAIL = "demo@renderiq.example"
 NAME = "Demo"
@@ -24,18 +25,14 @@ def ensure(database_url: str, data: Path) -> dict[str, str]:
     """
     known = data / "account.json"
     if known.exists():
-        found: dict[str, str] = json.loads(known.read_text())
-        return found
+        return read_json(known)
     made = {"email": EMAIL, "password": secrets.token_urlsafe(12), "api_key": api_keys.generate(KEY_PREFIX)}
     conn = Connection(db.connect_url(database_url))
     try:
         _make(conn, made)
     finally:
         conn.close()
-    draft = known.with_suffix(".tmp")
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(made))
-    draft.replace(known)
+    write_private(known, json.dumps(made))
     return made
 
 

@@ -23,6 +23,16 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Offsets reach over both ends of the calendar, and what has no date in UTC cannot be stored."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a time of the years 1 to 9999 in UTC") from None
+
+
+#: A time that a caller sends, and one that is shown.
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Time = Annotated[AwareDatetime, PlainSerializer(rfc3339, when_used="json")]
 Text = Annotated[str, AfterValidator(_no_nul)]
 

@@ -1,52 +1,47 @@
 """The whole stack is killed in the middle of a render; nothing is lost, nothing is doubled."""
 
-import os
 import signal
 import time
 from pathlib import Path
 
-from renderiq_client import Client
+from standardwebhooks import Webhook
+
 from tests.conftest import start_stack, stop_stack
+from tests.local.serving import descendants, gone_within_a_second
+from tests.local.tasks_stand_in import Receiver
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 
 
-def processes_of(data):
-    """The processes that name the data folder."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if str(data).encode() in command:
-                found.append(command)
-    return found
-
-
-def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_charged_once(tmp_path):
+def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_told_and_charged_once(tmp_path):
     data, picture = tmp_path / "data", tmp_path / "room.png"
     data.mkdir()
     picture.write_bytes(SNAPSHOT.read_bytes())
+    receiver = Receiver(status=204)
     first = start_stack(data)
-    client = Client(first.base_url, first.api_key)
+    client = first.client()
+    webhook = client.register_webhook(f"{receiver.url}/hook", ["render.completed", "render.failed"])
     order = client.render(client.upload(picture)["id"], "a room", quality="high")
     while client.call("GET", f"/renders/{order['id']}")["status"] == "queued":
         time.sleep(0.05)
+    family = descendants(first.process.pid)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     first.process.stderr.close()
-    time.sleep(1)
-    assert processes_of(data) == []
+    assert gone_within_a_second(family) == {}
 
     second = start_stack(data)
     try:
         assert second.base_url == first.base_url
-        client = Client(second.base_url, second.api_key)
+        client = second.client()
         render = client.wait(order["id"], 90)
         assert (render["status"], render["cost"]) == ("succeeded", {"quoted": 4, "charged": 4})
         credits = client.credits()
         assert (credits["available"], credits["held"], credits["spent"]) == (996, 0, 4)
+        receiver.wait_for(1, 30)
+        events = [Webhook(webhook["secret"]).verify(each.body, each.headers) for each in receiver.got]
+        assert {(event["type"], event["data"]["id"]) for event in events} == {("render.completed", order["id"])}
+        assert len({each.headers["webhook-id"] for each in receiver.got}) == 1
     finally:
         stop_stack(second)
+        receiver.close()

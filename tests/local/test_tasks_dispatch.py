@@ -1,6 +1,7 @@
 """Tasks reach a real HTTP receiver as Cloud Tasks documents it."""
 
 import json
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -8,6 +9,9 @@ import pytest
 
 from tests.local.tasks_stand_in import EMAIL, Receiver, StandIn, queue_name, wait_until
 from tools.local.identity import InvalidToken
+from tools.local.tasks import queues
+from tools.local.tasks.dispatcher import Dispatcher
+from tools.local.tasks.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +224,21 @@ def test_a_task_that_is_deleted_is_not_sent(tasks, receiver, queue):
     tasks.client.delete_task(name=made.name)
     time.sleep(0.7)
     assert receiver.got == []
+
+
+def test_an_attempt_that_cannot_be_made_has_failed_and_is_tried_again(tmp_path):
+    class Broken:
+        email = EMAIL
+
+        def mint(self, audience):
+            raise RuntimeError("the key is gone")
+
+    name, now = queue_name("broken"), time.time()
+    dispatcher = Dispatcher(Store(tmp_path / "tasks.sqlite"), Broken())
+    dispatcher.put_queue(queues.queue({"name": name, "retryConfig": {"minBackoff": "0.05s"}}))
+    request = {"url": "http://127.0.0.1:1/", "httpMethod": "POST", "oidcToken": {"serviceAccountEmail": EMAIL}}
+    task = dispatcher.store.add(name, None, {"httpRequest": request}, now, now)
+    threading.Thread(target=dispatcher.run, daemon=True).start()
+    wait_until(lambda: dispatcher.store.find(task.name).attempts > 1, 5, lambda: "it was not tried again")
+    told = dispatcher.store.find(task.name).last["responseStatus"]["message"]
+    assert told == "INTERNAL(13): it could not be sent: RuntimeError('the key is gone')"

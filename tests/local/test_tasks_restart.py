@@ -1,8 +1,10 @@
 """Nothing is lost when the stand-in is killed, and nothing of it is left when its supervisor ends."""
 
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -102,3 +104,12 @@ def test_a_queue_that_the_service_would_refuse_is_told_at_the_start(tmp_path):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "queues.json: Queue name 'q' is malformed\n"
+
+
+def test_when_it_can_send_no_more_it_ends(tmp_path):
+    stand_in = StandIn(tmp_path)
+    stand_in.make_queue("q")
+    with closing(sqlite3.connect(tmp_path / "tasks.sqlite")) as file:
+        file.execute("DROP TABLE queued_tasks")
+    assert stand_in.process.wait(10) == 1
+    assert "no such table" in stand_in.stop()

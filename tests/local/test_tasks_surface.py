@@ -212,6 +212,8 @@ def test_a_task_of_just_under_100_kb_is_taken(tasks):
         {"name": queue_name("bad"), "http_target": {"uri_override": {"host": ""}}},
         {"name": queue_name("bad"), "http_target": {"uri_override": {"port": -1}}},
         {"name": queue_name("bad"), "http_target": {"oidc_token": {"service_account_email": EMAIL}}},
+        {"name": queue_name("bad"), "http_target": {"header_overrides": [{"header": {"key": "a b", "value": "c"}}]}},
+        {"name": queue_name("bad"), "http_target": {"header_overrides": [{"header": {"key": "a", "value": "b\r\nc"}}]}},
     ],
 )
 def test_a_queue_beyond_the_documented_limits_is_refused(tasks, queue):

@@ -3,6 +3,10 @@
 Dispatches by method and path from the endpoint table, as the URL map does; what matches nothing goes to the
 `fallback` function. Internal functions are called only with a valid token of the tasks account, whose signature is
 then replaced as Cloud Run replaces it.
+
+What differs from the load balancer: no TLS and no HTTP/2; leading slashes of a path count as one; a percent-encoded
+path is matched decoded, where the URL map compares it as it was sent; headers may have 256 KiB instead of 64; what is
+no HTTP is refused in plain text, as both do. A line break in a path is answered by Flask's own page, here and there.
 """
 
 import argparse
@@ -10,7 +14,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,8 @@ from tools.local.identity import InvalidToken, Issuer
 from tools.local.processes import die_with_parent
 
 THREADS = 48
+#: Idle ones too; above it nobody is answered.
+MAX_CONNECTIONS = 1000
 #: Well above what a function accepts, so that the function is the one to refuse.
 MAX_BODY_BYTES = 64 << 20
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -96,18 +101,40 @@ def main() -> None:
     issuer = Issuer(arguments.issuer_key.read_text(), arguments.issuer_email)
     gateway = Gateway(table, arguments.functions, issuer)
 
-    from waitress import serve
+    threading.Thread(target=gateway.load_all, name="load", daemon=True).start()
+    _server(gateway, arguments.port).run()
 
-    threading.Thread(target=partial(gateway.load_all), name="load", daemon=True).start()
-    serve(
+
+def _server(gateway: Gateway, port: int) -> Any:
+    """A waitress server that does not wait for the body of a request that has none.
+
+    waitress 3.0.2 answers `Expect: 100-continue` and then reads on, body or not.
+    """
+    from waitress import create_server
+    from waitress.channel import HTTPChannel
+    from waitress.parser import HTTPRequestParser
+
+    class Parser(HTTPRequestParser):  # type: ignore[misc]
+        def parse_header(self, header_plus: bytes) -> None:
+            super().parse_header(header_plus)
+            if self.body_rcv is None:
+                self.expect_continue = False
+
+    class Channel(HTTPChannel):  # type: ignore[misc]
+        parser_class = Parser
+
+    server = create_server(
         gateway,
         host="127.0.0.1",
-        port=arguments.port,
+        port=port,
         threads=THREADS,
+        connection_limit=MAX_CONNECTIONS,
         ident=None,
         max_request_body_size=MAX_BODY_BYTES,
         clear_untrusted_proxy_headers=False,
     )
+    server.channel_class = Channel
+    return server
 
 
 if __name__ == "__main__":

@@ -18,20 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from common import db
-from tools.local.processes import StartError, close
+from tools.local.processes import StartError, close, command_of, failure
 
 OWNER, APP, DATABASE = "renderiq_owner", "app", "renderiq"
 START_TIMEOUT_S = 60.0
-#: The lines of postmaster.pid that tell when the server was started, its port, and that it is ready.
-_START_LINE, _PORT_LINE, _STATUS_LINE = 2, 3, 7
+#: The lines of postmaster.pid that tell the port and that the server is ready.
+_PORT_LINE, _STATUS_LINE = 3, 7
 SERVER = Path(__file__).with_name("postgres_supervisor.py")
 
 
 class Postgres:
     """A server whose data lies in `folder`, on 127.0.0.1:`port`.
 
-    `owner_url` is the role that migrates, `app_url` the one that functions use. `durable=False` skips fsync.
+    `owner_url` is the role that migrates, `app_url` the one that functions use. `durable=False` skips fsync: what is
+    committed outlives the server, but not the machine.
     """
+
+    name = "postgres"
 
     def __init__(self, folder: Path, port: int, *, durable: bool = True) -> None:
         """Nothing is started yet."""
@@ -41,7 +44,6 @@ class Postgres:
         self._port = port
         self._durable = durable
         self._lock: Any = None
-        self._started_at = 0
         self._server: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,20 +56,35 @@ class Postgres:
         """The functions' URL."""
         return self._url(APP)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the server runs."""
+        return self._server is not None and self._server.poll() is None
+
     def start(self) -> None:
-        """Start the server, after making its data folder, roles and database where they are missing."""
+        """Start the server, again too, after making its data folder, roles and database where they are missing."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
+        if self._lock is None:
+            self._take_lock()
         self._end_leftover()
-        if not (self._data / "PG_VERSION").exists():
+        if not self._data.exists():
             self._init()
         self._serve()
         self._ensure_database()
 
-    def stop(self) -> None:
-        """Shut the server down; what is committed stays."""
+    def failure(self, what: str) -> str:
+        """`what` happened, with how the server ended and the end of its log."""
+        return failure(what, self._server.poll() if self._server else None, self._log)
+
+    def leave(self) -> None:
+        """Tell the server to shut down; what is committed stays."""
         if self._server:
             close(self._server.stdin)
+
+    def stop(self) -> None:
+        """Shut the server down."""
+        self.leave()
+        if self._server:
             self._server.wait(30)
         if self._lock:
             self._lock.close()
@@ -87,18 +104,24 @@ class Postgres:
             raise StartError(f"{self._folder} is in use by another stack") from None
 
     def _init(self) -> None:
-        shutil.rmtree(self._data, ignore_errors=True)  # what an interrupted initdb left
-        self._data.mkdir(mode=0o700)
+        """Make the data folder: beside its place until it is whole, for an initdb may be killed at any point."""
+        for interrupted in self._folder.glob("initdb-*"):
+            shutil.rmtree(interrupted, ignore_errors=True)
+        draft = self._folder / f"initdb-{secrets.token_hex(4)}"
+        draft.mkdir(mode=0o700)
         password = self._folder / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_urlsafe(24))
         done = self._supervised(
-            *[_binary("initdb"), "-D", str(self._data), "-U", OWNER, "-E", "UTF8", "--no-sync"],
+            *[_binary("initdb"), "-D", str(draft), "-U", OWNER, "-E", "UTF8", "--no-sync"],
             *["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
             *["-A", "scram-sha-256", "--pwfile", str(password)],
         )
-        if done.wait(START_TIMEOUT_S):
-            raise StartError(f"initdb failed; see {self._log}")
+        code = done.wait(START_TIMEOUT_S)
+        close(done.stdin)
+        if code:
+            raise StartError(failure("initdb failed", code, self._log))
+        draft.rename(self._data)
 
     def _serve(self) -> None:
         options = {
@@ -107,15 +130,14 @@ class Postgres:
             "max_connections": "100",
             "shared_buffers": "64MB",
             "fsync": "on" if self._durable else "off",
-            "synchronous_commit": "on" if self._durable else "off",
         }
         flags = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        self._started_at = int(time.time())
+        before = self._status()
         self._server = self._supervised(_binary("postgres"), "-D", str(self._data), "-p", str(self._port), *flags)
         end = time.monotonic() + START_TIMEOUT_S
-        while not self._ready():
-            if self._server.poll() is not None or time.monotonic() > end:
-                raise StartError(f"PostgreSQL did not start; see {self._log}")
+        while not self._ready(before):
+            if not self.alive or time.monotonic() > end:
+                raise StartError(self.failure("PostgreSQL did not start"))
             time.sleep(0.02)
 
     def _supervised(self, *argv: str) -> "subprocess.Popen[bytes]":
@@ -135,28 +157,24 @@ class Postgres:
         except (FileNotFoundError, PermissionError):
             return []
 
-    def _ready(self) -> bool:
-        """By the file of this server, and not of one that was killed and left its own."""
+    def _ready(self, before: list[str]) -> bool:
+        """Whether the server says so, and not the file that a killed one left (`before`)."""
         lines = [line.strip() for line in self._status()]
-        if len(lines) <= _STATUS_LINE or int(lines[_START_LINE]) < self._started_at:
-            return False
-        return lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
+        told = len(lines) > _STATUS_LINE and lines[_STATUS_LINE] == "ready" and lines[_PORT_LINE] == str(self._port)
+        return told and self._status() != before
 
     def _end_leftover(self) -> None:
         """Our lock is free, so a server on this folder is one whose supervisor was killed too: end it."""
         lines = self._status()
-        if not lines:
-            return
-        pid = int(lines[0])
-        args = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        if str(self._data) not in args.stdout:
-            return
-        os.kill(pid, signal.SIGINT)
+        pid = int(lines[0]) if lines and lines[0].isdecimal() else 0
         end = time.monotonic() + START_TIMEOUT_S
-        while (self._data / "postmaster.pid").exists():
+        while pid and str(self._data) in command_of(pid):
+            os.kill(pid, signal.SIGINT)
             if time.monotonic() > end:
                 raise StartError(f"an older server still holds {self._data}")
             time.sleep(0.02)
+        # PostgreSQL takes a file that is empty, or whose number a zombie or a stranger has now, for a running server.
+        (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _ensure_database(self) -> None:
         raw = db.connect_url(self._url(OWNER, "postgres"))

@@ -16,6 +16,8 @@ from typing import IO
 
 #: How long a child may take to leave by itself before it is killed; seconds.
 GRACE_S = 5.0
+#: How much of a log a failure tells.
+TOLD_LINES = 5
 
 
 class StartError(RuntimeError):
@@ -30,15 +32,21 @@ class Child:
     ) -> None:
         """Start it."""
         self.name = name
+        self._command = [sys.executable, "-m", module, *args, "--with-parent"]
+        self._env = dict(os.environ) | dict(env or {})
         self._log = log
-        with log.open("ab") as output:
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again too."""
+        with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", module, *args, "--with-parent"],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 cwd=Path(__file__).parents[2],
-                env=dict(os.environ) | dict(env or {}),
+                env=self._env,
                 start_new_session=True,
             )
 
@@ -52,17 +60,48 @@ class Child:
         end = time.monotonic() + timeout_s
         while not ready():
             if not self.alive or time.monotonic() > end:
-                raise StartError(f"{self.name} did not start; see {self._log}")
+                raise StartError(self.failure(f"{self.name} did not start"))
             time.sleep(0.02)
 
-    def stop(self) -> None:
-        """Close its input, and kill it if that is not enough."""
+    def wait(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return self._process.wait()
+
+    def failure(self, what: str) -> str:
+        """`what` happened, with how it ended and the end of its log."""
+        return failure(what, self._process.poll(), self._log)
+
+    def leave(self) -> None:
+        """Tell it to leave, by closing its input."""
         close(self._process.stdin)
+
+    def stop(self) -> None:
+        """Tell it to leave, and kill it if that is not enough."""
+        self.leave()
         try:
             self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def failure(what: str, code: int | None, log: Path) -> str:
+    """`what` happened to a process that ended with `code` (None: it runs), and the last lines of its log."""
+    how = "it still runs" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+    lines = log.read_text(errors="replace").splitlines()[-TOLD_LINES:] if log.exists() else []
+    return "\n    ".join([f"{what} ({how}); its log is {log}", *lines])
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process; empty when there is none."""
+    linux = Path(f"/proc/{pid}/cmdline")
+    if linux.parent.parent.joinpath("self").exists():
+        try:
+            return linux.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    found = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return found.stdout
 
 
 def close(stream: IO[bytes] | None) -> None:

@@ -3,8 +3,10 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from tools.local.identity import Issuer
@@ -35,9 +37,18 @@ def main() -> None:
     from waitress import create_server
 
     server = create_server(api, host=arguments.host, port=arguments.port, threads=THREADS, ident=None)
-    threading.Thread(target=dispatcher.run, name="dispatch", daemon=True).start()
+    threading.Thread(target=_dispatch, args=(dispatcher,), name="dispatch", daemon=True).start()
     print(f"ready http://{arguments.host}:{server.effective_port}", flush=True)
     server.run()
+
+
+def _dispatch(dispatcher: Dispatcher) -> None:
+    """A stand-in that takes tasks and sends none would be worse than none: end the process."""
+    try:
+        dispatcher.run()
+    finally:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _arguments() -> argparse.Namespace:

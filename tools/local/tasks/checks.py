@@ -8,12 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tools.local.tasks.queues import retry_config
-from tools.local.tasks.values import METHODS, enum, invalid, seconds, unix
+from tools.local.tasks.values import METHODS, check_headers, enum, invalid, seconds, unix
 
 #: The client library's reference says 100 KB, the quota page 1 MB. The smaller one is refused, so that what works
 #: here works there.
 MAX_TASK_BYTES = 100 * 1024
-MAX_HEADER_BYTES = 80 * 1024
 MAX_URL = 2083
 MAX_AHEAD_S = 30 * 86400
 MIN_DEADLINE_S, MAX_DEADLINE_S = 15.0, 1800.0
@@ -44,7 +43,7 @@ def _http_request(given: dict[str, Any]) -> dict[str, Any]:
         raise invalid("Task.appEngineHttpRequest: there is no App Engine locally, only HTTP targets")
     http = dict(given.get("httpRequest") or {})
     _check_url(http.get("url", ""))
-    _check_headers(http.get("headers", {}))
+    check_headers("HttpRequest", http.get("headers", {}))
     http["httpMethod"] = enum(METHODS, http.get("httpMethod", 0))
     body = _decoded(http.get("body", ""))
     if body and http["httpMethod"] not in WITH_BODY:
@@ -73,16 +72,6 @@ def _check_url(url: str) -> None:
         usable = False
     if not usable:
         raise invalid(f"HttpRequest.url {url!r} is malformed")
-
-
-def _check_headers(headers: dict[str, str]) -> None:
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
-            r"[\t\x20-\x7e\x80-\xff]*", value
-        ):
-            raise invalid(f"HttpRequest.headers: {name!r} is malformed")
-    if sum(len(name) + len(value) for name, value in headers.items()) >= MAX_HEADER_BYTES:
-        raise invalid(f"HttpRequest.headers must be less than {MAX_HEADER_BYTES} bytes")
 
 
 def _decoded(body: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 from tools.local.identity import Issuer
 from tools.local.tasks.outgoing import outgoing
 from tools.local.tasks.queues import backoff, exhausted
-from tools.local.tasks.sender import Outcome, send
+from tools.local.tasks.sender import INTERNAL, Outcome, failed, send
 from tools.local.tasks.store import Store, Task
 from tools.local.tasks.values import timestamp
 
@@ -126,12 +126,17 @@ class Dispatcher:
 
     def _attempt(self, queue: Queue, task: Task, began: float) -> None:
         try:
-            outcome = send(outgoing(queue.body, task, self.issuer.mint), task.deadline_s)
-            self._settle(queue, task, began, outcome)
+            self._settle(queue, task, began, self._send(queue, task))
         finally:
             with self.changed:
                 queue.busy -= 1
                 self.changed.notify()
+
+    def _send(self, queue: Queue, task: Task) -> Outcome:
+        try:
+            return send(outgoing(queue.body, task, self.issuer.mint), task.deadline_s)
+        except Exception as error:  # noqa: BLE001 - what cannot be sent has failed, else it would be in flight for ever
+            return failed(0, INTERNAL, f"it could not be sent: {error!r}")
 
     def _settle(self, queue: Queue, task: Task, began: float, outcome: Outcome) -> None:
         now, retry = time.time(), task.body.get("retryConfig") or queue.body["retryConfig"]

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from tools.local.tasks.values import ENFORCE_MODES, METHODS, SCHEMES, enum, invalid, seconds
+from tools.local.tasks.values import ENFORCE_MODES, METHODS, SCHEMES, check_headers, enum, invalid, seconds
 
 NAME = re.compile(r"projects/[^/]+/locations/[^/]+/queues/[A-Za-z0-9-]{1,100}")
 MAX_RATE, MAX_CONCURRENT, DEFAULT_CONCURRENT = 500.0, 5000, 1000
@@ -70,7 +70,10 @@ def retry_config(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def backoff(retry: dict[str, Any], failed: int) -> float:
-    """Seconds to wait after the `failed`-th failure: doubled `maxDoublings` times, then linear, then flat."""
+    """Seconds to wait after the `failed`-th failure: doubled `maxDoublings` times, then linear, then flat.
+
+    The service cuts `maxBackoff` to whole seconds; here fractions count, so that tests need not wait.
+    """
     low, high, doublings = seconds(retry["minBackoff"]), seconds(retry["maxBackoff"]), retry["maxDoublings"]
     # Capped, for 2.0 ** 1024 overflows; the result is `high` long before.
     doubled, step = min(failed - 1, doublings, 64), min(doublings, 64)
@@ -108,6 +111,8 @@ def _http_target(given: dict[str, Any]) -> dict[str, Any]:
         made["httpMethod"] = enum(METHODS, given["httpMethod"])
     if "uriOverride" in given:
         made["uriOverride"] = _uri_override(given["uriOverride"])
+    overrides = [each["header"] for each in given.get("headerOverrides", ())]
+    check_headers("HttpTarget", {header["key"]: header.get("value", "") for header in overrides})
     oidc = given.get("oidcToken")
     if oidc is not None and not (oidc.get("serviceAccountEmail") and oidc.get("audience")):
         raise invalid("HttpTarget.oidcToken needs both serviceAccountEmail and audience")

@@ -34,7 +34,7 @@ CODES = {
     504: (4, "DEADLINE_EXCEEDED"),
 }
 UNKNOWN = (2, "UNKNOWN")
-DEADLINE_EXCEEDED, UNAVAILABLE = CODES[504], CODES[503]
+DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE = CODES[504], CODES[500], CODES[503]
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ def send(request: Outgoing, deadline_s: float) -> Outcome:
             response = conn.getresponse()
             response.read(MAX_ANSWER_BYTES)
     except TimeoutError:
-        return _failed(0, DEADLINE_EXCEEDED, f"no answer within {deadline_s:g} s")
+        return failed(0, DEADLINE_EXCEEDED, f"no answer within {deadline_s:g} s")
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        return _failed(0, UNAVAILABLE, repr(error))
+        return failed(0, UNAVAILABLE, repr(error))
     finally:
         conn.close()
     if 200 <= response.status < 300:  # noqa: PLR2004
         return Outcome(response.status)
     code = CODES.get(response.status, UNKNOWN)
     problem = f"HTTP status code {response.status}"
-    return _failed(response.status, code, problem, response.headers.get("Retry-After", ""))
+    return failed(response.status, code, problem, response.headers.get("Retry-After", ""))
 
 
 @contextmanager
@@ -112,7 +112,8 @@ def _shut(sock: socket.socket) -> None:
         return
 
 
-def _failed(status: int, code: tuple[int, str], problem: str, retry_after: str = "") -> Outcome:
+def failed(status: int, code: tuple[int, str], problem: str, retry_after: str = "") -> Outcome:
+    """An attempt that ended with gRPC's `code`, after the HTTP status `status` if there was one."""
     number, name = code
     wait = min(int(retry_after), MAX_RETRY_AFTER_S) if re.fullmatch(r"[0-9]{1,9}", retry_after) else 0
     return Outcome(status, number, f"{name}({number}): {problem}", float(wait))

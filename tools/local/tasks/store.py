@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS queued_tasks (
 );
 CREATE INDEX IF NOT EXISTS queued_tasks_due ON queued_tasks (queue, in_flight, due);
 CREATE TABLE IF NOT EXISTS used_names (name TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS used_names_until ON used_names (until);
 """
 
 

@@ -7,6 +7,7 @@ from typing import Any
 #: Protobuf's JSON takes an enum's number or its name.
 METHODS = ("POST", "POST", "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS")
 SCHEMES = ("HTTPS", "HTTP", "HTTPS")
+MAX_HEADER_BYTES = 80 * 1024
 ENFORCE_MODES = ("ALWAYS", "IF_NOT_EXISTS", "ALWAYS")
 
 
@@ -63,3 +64,14 @@ def enum(names: tuple[str, ...], value: str | int) -> str:
         if value.endswith("_UNSPECIFIED"):
             return names[0]
     raise invalid(f"{value!r} is none of {', '.join(dict.fromkeys(names))}")
+
+
+def check_headers(holder: str, headers: dict[str, str]) -> None:
+    """ApiError for headers that HTTP does not know, or that are too large together."""
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(
+            r"[\t\x20-\x7e\x80-\xff]*", value
+        ):
+            raise invalid(f"{holder}.headers: {name!r} is malformed")
+    if sum(len(name) + len(value) for name, value in headers.items()) >= MAX_HEADER_BYTES:
+        raise invalid(f"{holder}.headers must be less than {MAX_HEADER_BYTES} bytes")
