@@ -26,7 +26,7 @@ SAMPLES = ROOT / "docs" / "samples"
 PROMPT = "a bright living room in the morning, warm oak floor, soft daylight"
 SCOPES = ["uploads:write", "renders:write", "renders:read", "webhooks:write", "credits:read"]
 CHUNK = 256 << 10
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 RED, GREEN = 31, 32
 Got = queue.Queue[tuple[dict[str, str], bytes]]
 
