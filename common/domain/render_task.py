@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from common import db, engines
+from common import db, engines, log
 from common.clients import storage
 from common.dal import render_work as dal
-from common.db import ConnectionLost, Row
+from common.db import CommitUnknown, ConnectionLost, Row
 from common.domain import renders
 from common.engines import EngineError, Job, Picture
 from common.errors import Unavailable
@@ -40,17 +40,21 @@ def run(render_id: UUID) -> None:
         _leave(render_id)
         return
     stored: list[str] = []
+    kept = False
     try:
         with Lease(row) as lease:
             files = _attempt(row, lease.report, stored)
-        settled = _succeed(row, files)
+        kept = _succeed(row, files)
+    except CommitUnknown:
+        kept = True  # they may be the render's: if not, they end by the bucket's lifecycle
+        raise
     except LostError:
-        settled = False
+        log.event("render_dropped", renderId=row["id"], attempt=row["attempt"])
     except EngineError as error:
         _fail(row, error)
-        settled = False
-    if not settled:
-        _drop(stored)
+    finally:
+        if not kept:
+            _drop(stored)
 
 
 class Lease:

@@ -96,7 +96,9 @@ class Postgres:
             *["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
             *["-A", "scram-sha-256", "--pwfile", str(password)],
         )
-        if done.wait(START_TIMEOUT_S):
+        failed = done.wait(START_TIMEOUT_S)
+        close(done.stdin)
+        if failed:
             raise StartError(f"initdb failed; see {self._log}")
 
     def _serve(self) -> None:
