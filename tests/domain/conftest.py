@@ -25,9 +25,9 @@ class Database:
     app_url: str
 
     @contextmanager
-    def connection(self):
-        """A connection as the functions have it."""
-        raw = connect_url(self.app_url)
+    def connection(self, url=None):
+        """A connection as the functions have it, or of another role by its URL."""
+        raw = connect_url(url or self.app_url)
         raw.autocommit = True
         conn = Connection(raw)
         try:
@@ -37,13 +37,8 @@ class Database:
 
     def sql(self, statement, **params):
         """Rows, asked as the owner."""
-        raw = connect_url(self.owner_url)
-        raw.autocommit = True
-        conn = Connection(raw)
-        try:
+        with self.connection(self.owner_url) as conn:
             return conn.rows(statement, **params)
-        finally:
-            conn.close()
 
     def account(self, granted=0):
         """A new account's caller."""

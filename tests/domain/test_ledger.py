@@ -2,11 +2,21 @@
 
 import random
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from common.dal import credits, render_work
 from common.domain import renders
@@ -32,16 +42,23 @@ def make_machine(database):
 
         def __init__(self):
             super().__init__()
-            self.stack = database.connection()
-            self.conn = self.stack.__enter__()
+            self.stack = ExitStack()
+            self.conn = self.stack.enter_context(database.connection())
+            self.owners = self.stack.enter_context(database.connection(database.owner_url))
             self.caller = database.account()
             self.upload = database.upload(self.caller)
             self.granted, self.ends, self.price = 0, {}, {}
+            self.attempt, self.leased = {}, set()
 
         def teardown(self):
-            self.stack.__exit__(None, None, None)
+            self.stack.close()
 
-        @rule(amount=st.integers(1, 9))
+        @initialize(target=made, qualities=st.lists(st.sampled_from(sorted(QUALITIES)), min_size=2, max_size=2))
+        def begin(self, qualities):
+            self.grant(10)
+            return multiple(*(self.create(quality) for quality in qualities))
+
+        @rule(amount=st.integers(1, 4))
         def grant(self, amount):
             with self.conn.transaction():
                 credits.grant(self.conn, self.caller.account_id, amount)
@@ -57,48 +74,52 @@ def make_machine(database):
             except PaymentRequired as refused:
                 assert price > available
                 assert refused.members == {"required": price, "available": available}
-                return None
+                return multiple()
             assert price <= available
             self.price[render_id], self.ends[render_id] = price, None
             return render_id
 
-        @rule(target=work, render=made)
-        def claim(self, render):
-            """A task comes, maybe a second one for the same render."""
-            if render is None:
-                return None
+        @rule(target=work, render=made, lost=st.booleans())
+        def claim(self, render, lost):
+            """A task comes, maybe a second one for the same render, maybe after its worker was lost."""
+            if lost:
+                self.owner(
+                    "UPDATE renders SET lease_until = now() WHERE id = :id::uuid AND lease_until > now()", render
+                )
+                self.leased.discard(render)
             with self.conn.transaction():
-                return render_work.claim(self.conn, render, ATTEMPTS)
-
-        @rule(render=made)
-        def lose_the_worker(self, render):
-            self.owner("UPDATE renders SET lease_until = now() WHERE id = :id::uuid AND lease_until IS NOT NULL", render)
+                row = render_work.claim(self.conn, render, ATTEMPTS)
+            if row:
+                assert render not in self.leased, "two workers have it"
+                assert row["attempt"] == self.attempt.get(render, 0) + 1 <= ATTEMPTS
+                self.attempt[render] = row["attempt"]
+                self.leased.add(render)
+            return row or multiple()
 
         @rule(render=made)
         def wait_an_hour(self, render):
             self.owner("UPDATE renders SET created_at = created_at - interval '1 hour' WHERE id = :id::uuid", render)
 
         def owner(self, statement, render):
-            database.sql(statement + " RETURNING 1", id=render)
+            self.owners.rows(statement + " RETURNING 1", id=render)
 
         @rule(row=consumes(work), status=st.sampled_from(["succeeded", "failed"]), twice=st.booleans())
         def settle(self, row, status, twice):
             """A worker comes back with its result, perhaps late, perhaps twice."""
             for _ in range(1 + twice):
-                if row is not None:
-                    self.end(row, status)
+                self.end(row, status)
 
         @rule(row=consumes(work))
         def put_back(self, row):
-            if row is not None:
-                with self.conn.transaction():
-                    again = render_work.put_back(self.conn, row["id"], row["attempt"], 0)
-                assert not (again and self.ends[row["id"]])
+            with self.conn.transaction():
+                again = render_work.put_back(self.conn, row["id"], row["attempt"], 0)
+            if again:
+                assert self.ends[row["id"]] is None
+                assert row["attempt"] == self.attempt[row["id"]], "a late worker put it back"
+                self.leased.discard(row["id"])
 
         @rule(render=made)
         def cancel(self, render):
-            if render is None:
-                return
             try:
                 with self.conn.transaction():
                     shown = renders.cancel(self.conn, self.caller, render)
@@ -111,14 +132,14 @@ def make_machine(database):
         @rule(render=made)
         def sweep(self, render):
             """What the sweep and a task that cannot claim do: expire, or give up after the last attempt."""
-            if render is None:
-                return
             with self.conn.transaction():
                 if renders.expire_one(self.conn, render):
                     self.note(render, "expired")
             with self.conn.transaction():
                 lost = render_work.lock_abandoned(self.conn, render, ATTEMPTS)
-                if lost and renders.end(self.conn, lost, "failed", error={"code": "c", "message": "", "retryable": True}):
+                if lost and renders.end(
+                    self.conn, lost, "failed", error={"code": "c", "message": "", "retryable": True}
+                ):
                     self.note(render, "failed")
 
         def end(self, row, status):
@@ -126,6 +147,7 @@ def make_machine(database):
             error = None if files is not None else {"code": "c", "message": "", "retryable": False}
             with self.conn.transaction():
                 if renders.end(self.conn, row, status, files=files, error=error):
+                    assert row["attempt"] == self.attempt[row["id"]], "a late result was taken"
                     self.note(row["id"], status)
 
         def note(self, render, status):
@@ -151,7 +173,7 @@ def make_machine(database):
 
 def test_in_any_order_of_events_balance_entries_and_renders_agree(database):
     quiet = settings(
-        max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     run_state_machine_as_test(make_machine(database), settings=quiet)
 
@@ -245,12 +267,18 @@ def test_whatever_is_changed_behind_the_books_is_found(database, change, told):
         "UPDATE renders SET hold = 'released'",
         "UPDATE renders SET status = 'succeeded', hold = 'captured'",
         "UPDATE renders SET status = 'failed'",
-        "INSERT INTO credit_entries (account_id, kind, amount, available_after, render_id)"
-        " SELECT account_id, 'hold', quoted, 0, id FROM renders",
-        "INSERT INTO credit_entries (account_id, kind, amount, available_after, render_id)"
-        " SELECT account_id, 'capture', 1, 0, gen_random_uuid() FROM renders",
-        "INSERT INTO credit_entries (account_id, kind, amount, available_after)"
-        " SELECT account_id, 'release', 1, 0 FROM renders",
+        """
+        INSERT INTO credit_entries (account_id, kind, amount, available_after, render_id)
+        SELECT account_id, 'hold', quoted, 0, id FROM renders
+        """,
+        """
+        INSERT INTO credit_entries (account_id, kind, amount, available_after, render_id)
+        SELECT account_id, 'capture', 1, 0, gen_random_uuid() FROM renders
+        """,
+        """
+        INSERT INTO credit_entries (account_id, kind, amount, available_after)
+        SELECT account_id, 'release', 1, 0 FROM renders
+        """,
     ],
 )
 def test_the_schema_itself_refuses_books_that_cannot_be(database, statement):
