@@ -86,9 +86,14 @@ def read_start(name: str, generation: int, length: int) -> bytes:
     return _read(name, generation, end=length - 1)
 
 
+def read_end(name: str, generation: int, length: int) -> bytes:
+    """At most the last `length` bytes of that generation. FileNotFoundError when it is gone."""
+    return _read(name, generation, start=-length)
+
+
 def read(name: str, generation: int) -> bytes:
     """The whole object of that generation. FileNotFoundError when it is gone."""
-    return _read(name, generation, end=None)
+    return _read(name, generation)
 
 
 def write(name: str, data: bytes, content_type: str) -> None:
@@ -110,7 +115,7 @@ def delete(name: str, generation: int | None = None) -> None:
             return
 
 
-def _read(name: str, generation: int, end: int | None) -> bytes:
+def _read(name: str, generation: int, start: int | None = None, end: int | None = None) -> bytes:
     from google.api_core.exceptions import NotFound
 
     with _talking():
@@ -118,7 +123,7 @@ def _read(name: str, generation: int, end: int | None) -> bytes:
             data: bytes = (
                 _bucket()
                 .blob(name, generation=generation)
-                .download_as_bytes(end=end, timeout=TIMEOUT_S * 6, retry=_retry())
+                .download_as_bytes(start=start, end=end, timeout=TIMEOUT_S * 6, retry=_retry())
             )
         except NotFound:
             raise FileNotFoundError(name) from None

@@ -44,7 +44,8 @@ def run(render_id: UUID) -> None:
     try:
         with Lease(row) as lease:
             files = _attempt(row, lease.report, stored)
-        kept = _succeed(row, files)
+        _succeed(row, files)
+        kept = True
     except CommitUnknown:
         kept = True  # they may be the render's: if not, they end by the bucket's lifecycle
         raise
@@ -154,10 +155,11 @@ def _store(row: Row, picture: Picture, stored: list[str]) -> dict[str, Any]:
     }
 
 
-def _succeed(row: Row, files: list[dict[str, Any]]) -> bool:
-    """Whether the render was still ours to end."""
+def _succeed(row: Row, files: list[dict[str, Any]]) -> None:
+    """End the render. LostError when it is no longer ours."""
     with db.transaction() as conn:
-        return renders.end(conn, row, "succeeded", files=files) is not None
+        if renders.end(conn, row, "succeeded", files=files) is None:
+            raise LostError
 
 
 def _fail(row: Row, error: EngineError) -> None:

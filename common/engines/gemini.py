@@ -6,7 +6,6 @@ what they mean is told here.
 """
 
 import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from common.config import settings
@@ -116,32 +115,30 @@ def _ratio(wanted: float) -> str:
 
 
 def _generate(job: Job, contents: list[Any], ratio: str) -> "GenerateContentResponse":
-    import httpx
+    import httpx2
     from google.auth.exceptions import GoogleAuthError
     from google.genai import errors
 
-    left = job.deadline - time.monotonic() - _RESERVE_S
-    if left <= 0:
-        raise _timeout()
     try:
-        with _client(_http(left)) as client:
+        with _client(_http(job.deadline - _RESERVE_S)) as client:
             return client.models.generate_content(
                 model=settings().gemini_model, contents=contents, config=_config(job, ratio)
             )
     except errors.APIError as error:
         raise _told(error) from error
-    except httpx.TimeoutException as error:
-        raise _timeout() from error
-    except (httpx.HTTPError, GoogleAuthError) as error:
+    except (httpx2.HTTPError, GoogleAuthError) as error:
         raise EngineError("engine_unavailable", "The engine cannot be reached.", retryable=True) from error
 
 
-def _http(seconds: float) -> "HttpOptions":
+def _http(deadline: float) -> "HttpOptions":
     from google.genai.types import HttpOptions, HttpRetryOptions
+
+    from common.engines.gemini_transport import DeadlineTransport
 
     retry = HttpRetryOptions(attempts=_TRIES, initial_delay=0.5, max_delay=5.0, http_status_codes=[_BUSY, 503])
     address = settings().gemini_endpoint or None
-    return HttpOptions(base_url=address, timeout=int(seconds * 1000), retry_options=retry)
+    client = {"transport": DeadlineTransport(deadline)}
+    return HttpOptions(base_url=address, retry_options=retry, client_args=client)
 
 
 def _client(options: "HttpOptions") -> "Client":
@@ -171,19 +168,17 @@ def _config(job: Job, ratio: str) -> "GenerateContentConfig":
 
 
 def _told(error: "APIError") -> EngineError:
-    """What an HTTP error of the model's service means; its own words, which may quote the prompt, are logged only."""
+    """What an HTTP error of the model's service means. Its own words may quote the prompt: nobody sees them."""
+    from common.engines.gemini_transport import timeout
+
     logging.getLogger(__name__).warning("gemini answered %s %s", error.code, error.status)
     if error.code == _BUSY:
         return EngineError("engine_busy", "The engine is busy.", retryable=True)
     if error.code in _TIMEOUTS:
-        return _timeout()
+        return timeout()
     if error.code in (_BAD_REQUEST, _TOO_LARGE):
         return EngineError("engine_refused", "The engine does not accept this picture or prompt.", retryable=False)
     return EngineError("engine_unavailable", "The engine does not work at the moment.", retryable=True)
-
-
-def _timeout() -> EngineError:
-    return EngineError("engine_timeout", "The render took longer than it may.", retryable=True)
 
 
 def _output(answer: "GenerateContentResponse") -> tuple[bytes, str]:

@@ -178,7 +178,7 @@ class Stack:
             "API_KEY_PREFIX": "rq_sk_test_",
             "WEBHOOK_SECRET_KEYS": config["webhook_secret_key"],
             "WEBHOOKS_ALLOW_LOCAL": "1",
-        } | {name: os.environ[name] for name in LIMITS if name in os.environ}
+        } | {name: os.environ[name] for name in (*LIMITS, *ENGINES) if name in os.environ}
 
     def _child(self, name: str, module: str, flags: list[str], env: dict[str, str] | None = None) -> Child:
         child = Child(name, module, flags, self._data / "logs" / f"{name}.log", env)
@@ -215,6 +215,10 @@ LIMITS = (
     "SIGNINS_PER_MINUTE_OF_ACCOUNT",
     "MINIMUM_PLUGIN_VERSIONS",
 )
+
+
+#: And the gemini engine with a server of one's own, and a CDN's name in the URLs of results.
+ENGINES = ("GEMINI_MODEL", "GEMINI_ENDPOINT", "GCS_CDN_DOMAIN")
 
 
 def _queues(gateway_port: int) -> list[dict[str, Any]]:
