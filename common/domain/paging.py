@@ -7,7 +7,7 @@ condition that an index can use, and a page far back would read everything befor
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -20,7 +20,7 @@ Item = TypeVar("Item", bound=Response)
 #: Before and after every id that there is.
 FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
 #: `created_at` is when the transaction began, an id's time is when it was made: they differ by less than this.
-_APART = timedelta(minutes=5)
+_APART_MS = 5 * 60_000
 
 
 def encode(last_id: UUID) -> str:
@@ -47,14 +47,14 @@ def id_range(cursor: str | None, since: datetime | None, until: datetime | None)
     UUIDv7 begins with its time (RFC 9562, 5.7), so a time is a place in the index of ids. A little more than asked
     for is in it: compare `created_at` as well.
     """
-    start = _at(since - _APART) if since else FIRST
-    end = _at(until + _APART) if until else LAST
+    start = _at(since, -_APART_MS) if since else FIRST
+    end = _at(until, _APART_MS) if until else LAST
     return start, min(decode(cursor), end)
 
 
-def _at(moment: datetime) -> UUID:
-    """The least UUIDv7 of a moment; FIRST and LAST for those that have none."""
-    milliseconds = int(moment.timestamp() * 1000)
+def _at(moment: datetime, plus_ms: int) -> UUID:
+    """The least UUIDv7 of a moment and some milliseconds; FIRST or LAST for those that have none."""
+    milliseconds = int(moment.timestamp() * 1000) + plus_ms
     if not 0 <= milliseconds < 2**48:
         return FIRST if milliseconds < 0 else LAST
     return UUID(int=milliseconds << 80)

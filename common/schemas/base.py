@@ -23,6 +23,17 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _utc(moment: datetime) -> datetime:
+    """The first and the last hours there are may have no UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be a moment of the years 1 to 9999, UTC") from None
+
+
+#: A moment that a caller sends, in UTC.
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+#: A moment that a caller gets.
 Time = Annotated[AwareDatetime, PlainSerializer(rfc3339, when_used="json")]
 Text = Annotated[str, AfterValidator(_no_nul)]
 

@@ -3,10 +3,10 @@
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from common.auth.scopes import Scope
-from common.schemas.base import Request, Response, Text, Time
+from common.schemas.base import Moment, Request, Response, Text, Time
 
 Platform = Literal["sketchup", "revit", "autocad", "rhino", "archicad", "blender"]
 Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
@@ -17,7 +17,7 @@ class CreateKey(Request):
 
     name: Name
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=20)]
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     platforms: Annotated[list[Platform], Field(max_length=6, default_factory=list)]
 
 

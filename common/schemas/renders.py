@@ -4,11 +4,11 @@ import hashlib
 from typing import Annotated, Literal, get_args
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
 from common.engines.base import Quality
 from common.routing import BASE_PATH
-from common.schemas.base import PageQuery, Request, Response, Text, Time
+from common.schemas.base import Moment, PageQuery, Request, Response, Text, Time
 
 Status = Literal["queued", "processing", "succeeded", "failed", "canceled", "expired"]
 Platform = Literal["sketchup", "revit", "autocad", "rhino", "archicad", "blender", "unknown"]
@@ -40,8 +40,8 @@ class ListRenders(PageQuery):
     project_id: UUID | None = None
     status: Status | None = None
     platform: Platform | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class RunRender(Request):
