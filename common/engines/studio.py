@@ -62,4 +62,4 @@ def _light(job: Job, source: "Source", look: Look, stage: Report) -> "Light":
     stage("geometry")
     scene = studio_scene.build(source.depth, source.normal, _LIGHT_PIXELS[job.quality])
     stage("light")
-    return studio_light.light(scene, look, source.normal, job.seed)
+    return studio_light.light(scene, look, source.colour(scene.shape), source.normal, job.seed)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from common.engines.base import EngineError, Job
 from common.engines.studio_background import flat_background
-from common.engines.studio_filters import Array, Bytes
+from common.engines.studio_filters import Array, Bytes, nearest, srgb_to_linear_table
 
 MAX_PIXELS = 16_000_000
 _MAX_SIDE = 16_384
@@ -41,6 +41,11 @@ class Source:
     def has_passes(self) -> bool:
         """Whether there is anything to light the picture by."""
         return self.depth is not None or self.normal is not None
+
+    def colour(self, shape: tuple[int, int]) -> Array:
+        """(*shape, 3) linear, from the nearest pixels."""
+        rows, cols = (nearest(np.arange(n), m, n) for n, m in zip(shape, self.rgb.shape[:2], strict=True))
+        return srgb_to_linear_table()[self.rgb[rows][:, cols]]
 
 
 def read(job: Job, scale: float, *, keep_background: bool) -> Source:
