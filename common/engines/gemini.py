@@ -51,8 +51,8 @@ class Gemini:
         return EngineInfo(name="gemini", version=settings().gemini_model, ai=True, deterministic=False)
 
     def available(self) -> bool:
-        """Whether a model and a project are configured."""
-        return bool(settings().gemini_model and settings().project)
+        """Whether a model is configured."""
+        return bool(settings().gemini_model)
 
     def render(self, job: Job, report: Report) -> list[Picture]:
         """The model's picture as it came, and a JPEG thumbnail.
