@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import math
 import statistics
 import time
 import uuid
@@ -25,7 +26,7 @@ WITH made AS MATERIALIZED (
            CASE WHEN random() < :rare THEN 'failed' ELSE 'succeeded' END AS status,
            CASE WHEN random() < :rare THEN 'archicad'
                 ELSE (ARRAY['sketchup', 'revit', 'rhino', 'blender'])[1 + n % 4] END AS platform, n
-    FROM (SELECT n, (random() * 365 * 86400) * interval '1 second' AS age
+    FROM (SELECT n, (:days::float8 + :span::float8 * (1 - n::float8 / :count)) * interval '1 day' AS age
           FROM generate_series(1, :count::int) n) aged, (SELECT :rare::float8) rare
 ),
 renders AS (
@@ -157,10 +158,13 @@ def fill(conn: Connection, account: dict[str, Any], count: int, rare: float) -> 
     conn.rows(
         "SELECT set_config('session_replication_role', 'replica', false), set_config('statement_timeout', '0', false)"
     )
-    for _ in range(0, count, BATCH):
+    batches = math.ceil(count / BATCH)
+    for batch in range(batches):
         conn.rows(
             MAKE,
-            count=min(BATCH, count),
+            count=count // batches,
+            days=365 * (batches - batch - 1) / batches,
+            span=365 / batches,
             rare=rare,
             account=account["id"],
             project=account["project"],
