@@ -12,7 +12,8 @@ import numpy as np
 from common.engines.studio_filters import Array, box, sample
 from common.engines.studio_scene import FAR, Scene, positions
 
-_CELLS = 64  # along the larger side
+_CELLS = 64  # along the larger side, at most
+_CELL = 8  # pixels of the scene that a cell has along a side, at least: a draft's light is coarser
 _BLOCK = 256  # receivers at once
 _SOFT = 4.0  # in areas of a cell: what lies right beside is as if it lay a little away, or it would show as a spot
 
@@ -21,7 +22,7 @@ def bounced(scene: Scene, sent: Array) -> Array:
     """(h, w, 3) light on each surface by the (h, w, 3) light that the others send, in its unit."""
     depth = scene.depth
     assert depth is not None, "a bounce needs depth"  # noqa: S101 - the caller's contract
-    step = math.ceil(max(scene.shape) / _CELLS)
+    step = max(_CELL, math.ceil(max(scene.shape) / _CELLS))
     rows, cols = (slice(min(step, n) // 2, None, step) for n in scene.shape)
     coarse = (rows, cols)
     points = positions(depth, scene.focal)[coarse]

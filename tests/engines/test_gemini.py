@@ -140,7 +140,7 @@ def test_a_service_that_cannot_be_reached_is_unavailable(server, monkeypatch):
 
 def test_a_large_snapshot_is_reduced_before_it_is_sent(server):
     out = io.BytesIO()
-    Image.effect_noise((5000, 2500), 80).convert("RGB").save(out, "PNG")
+    Image.effect_noise((3000, 1500), 80).convert("RGB").save(out, "PNG")
     render(snapshot=out.getvalue())
     sent = server.seen[0][2]["contents"][0]["parts"][1]["inlineData"]["data"]
     assert Image.open(io.BytesIO(base64.urlsafe_b64decode(sent))).size == (2048, 1024)

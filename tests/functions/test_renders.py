@@ -16,6 +16,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client as StorageClient
 
 from common.config import settings
+from common.engines import choose
 from tests.faults.test_outbox import pid_of
 from tests.functions.test_journey import exchange
 from tests.support import request
@@ -103,7 +104,12 @@ def test_a_render_shows_its_output_with_a_thumbnail_and_until_when_it_is_kept(ac
     order = account.order(quality="draft")
     done = account.finished(order.json["id"])
     assert (done["status"], done["stage"], done["error"]) == ("succeeded", "succeeded", None)
-    assert done["engine"] == {"name": "studio", "version": "1.0", "ai": False, "deterministic": True}
+    assert done["engine"] == {
+        "name": "studio",
+        "version": choose("studio").info.version,
+        "ai": False,
+        "deterministic": True,
+    }
     assert [file["role"] for file in done["output"]["files"]] == ["picture", "thumbnail"]
     for file in done["output"]["files"]:
         status, headers, data = exchange("GET", file["url"])
