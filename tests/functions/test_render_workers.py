@@ -130,3 +130,22 @@ def test_what_fails_and_may_succeed_later_is_tried_again_and_each_try_keeps_the_
     failed = account.get(render_id).json
     assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_unavailable")
     assert account.credits() == {"available": 100, "held": 0, "spent": 0}
+
+
+def test_connections_that_the_database_ends_cost_a_render_no_attempt(account):
+    """As in a failover: whoever worked with the database goes on with new connections."""
+    with paused(account.stack):
+        render_id = account.order(quality="high").json["id"]
+        worker = threading.Thread(target=run, args=(account.stack, render_id))
+        end_connections(account.stack)  # those that the pool has kept
+        worker.start()
+        account.until(render_id, lambda render: render["stage"] not in ("queued", "fetching"))
+        end_connections(account.stack)
+        worker.join()
+    row = row_of(account.stack, render_id)
+    assert (row["status"], row["attempt"]) == ("succeeded", 1)
+    assert account.credits() == {"available": 96, "held": 0, "spent": 4}
+
+
+def end_connections(stack):
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle'")
