@@ -12,6 +12,7 @@ LOCAL_ONLY = (
     "STORAGE_SIGNING_KEY_FILE",
     "TASKS_ENDPOINT",
     "WEBHOOKS_ALLOW_LOCAL",
+    "GEMINI_ENDPOINT",
 )
 
 
@@ -41,6 +42,12 @@ class Settings:
     signing_account: str
     signing_key_file: str
     cdn_domain: str
+    #: Days that the bucket's lifecycle keeps what a render made.
+    output_days: int
+    # The gemini engine: a model's id makes it available.
+    gemini_model: str
+    gemini_location: str
+    gemini_endpoint: str
     # Cloud Tasks: full queue names; deliveries are sharded over several.
     tasks_endpoint: str
     render_queue: str
@@ -106,6 +113,10 @@ def read(env: Mapping[str, str]) -> Settings:
         signing_account=env.get("STORAGE_SIGNING_ACCOUNT", ""),
         signing_key_file=env.get("STORAGE_SIGNING_KEY_FILE", ""),
         cdn_domain=env.get("GCS_CDN_DOMAIN", ""),
+        output_days=_number(env, "OUTPUT_RETENTION_DAYS", 90),
+        gemini_model=env.get("GEMINI_MODEL", ""),
+        gemini_location=env.get("GEMINI_LOCATION", "global"),
+        gemini_endpoint=env.get("GEMINI_ENDPOINT", ""),
         tasks_endpoint=env.get("TASKS_ENDPOINT", ""),
         render_queue=env.get("RENDER_QUEUE", ""),
         delivery_queues=_words(env.get("DELIVERY_QUEUES", "")),

@@ -1,6 +1,6 @@
 """A contact sheet of the studio engine over the sample pictures: what a change to it does, at a glance.
 
-`python -m tools.samples [--out DIR]` writes `contact-sheet.png`: a row for each sample, with and without
+`python -m tools.samples [--out DIR]` writes `contact-sheet.jpg`: a row for each sample, with and without
 its passes, a column for each prompt, each with a caption.
 """
 
@@ -40,11 +40,11 @@ _ROWS = (
 def main() -> None:
     """Write the sheet and say where."""
     parser = argparse.ArgumentParser(description="Write a contact sheet of the studio engine.")
-    parser.add_argument("--out", type=Path, default=Path(), help="the folder to write to")
+    parser.add_argument("--out", type=Path, default=_SAMPLES, help="the folder to write to")
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "contact-sheet.png"
-    contact_sheet().save(path)
+    path = out / "contact-sheet.jpg"
+    contact_sheet().save(path, quality=88, optimize=True)
     print(path)
 
 

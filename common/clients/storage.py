@@ -62,7 +62,7 @@ def upload_url(name: str, content_type: str, max_bytes: int) -> SignedUrl:
 
 
 def read_url(name: str) -> SignedUrl:
-    """Where `name` may be read, by anybody who has the URL."""
+    """Where `name` may be read, by anybody who has the URL; through the CDN when there is one."""
     return _signed("GET", name, {})
 
 
@@ -86,9 +86,14 @@ def read_start(name: str, generation: int, length: int) -> bytes:
     return _read(name, generation, end=length - 1)
 
 
+def read_end(name: str, generation: int, length: int) -> bytes:
+    """At most the last `length` bytes of that generation. FileNotFoundError when it is gone."""
+    return _read(name, generation, start=-length)
+
+
 def read(name: str, generation: int) -> bytes:
     """The whole object of that generation. FileNotFoundError when it is gone."""
-    return _read(name, generation, end=None)
+    return _read(name, generation)
 
 
 def write(name: str, data: bytes, content_type: str) -> None:
@@ -110,7 +115,7 @@ def delete(name: str, generation: int | None = None) -> None:
             return
 
 
-def _read(name: str, generation: int, end: int | None) -> bytes:
+def _read(name: str, generation: int, start: int | None = None, end: int | None = None) -> bytes:
     from google.api_core.exceptions import NotFound
 
     with _talking():
@@ -118,7 +123,7 @@ def _read(name: str, generation: int, end: int | None) -> bytes:
             data: bytes = (
                 _bucket()
                 .blob(name, generation=generation)
-                .download_as_bytes(end=end, timeout=TIMEOUT_S * 6, retry=_retry())
+                .download_as_bytes(start=start, end=end, timeout=TIMEOUT_S * 6, retry=_retry())
             )
         except NotFound:
             raise FileNotFoundError(name) from None
@@ -137,18 +142,25 @@ def _sign(method: str, name: str, headers: tuple[tuple[str, str], ...], hour: da
     # The public `Blob.generate_signed_url` begins with the present second and has no parameter for it.
     from google.cloud.storage._signing import generate_signed_url_v4
 
-    config = settings()
     with _talking():
         url: str = generate_signed_url_v4(
-            resource=f"/{config.require('bucket')}/{quote(name)}",
+            **_address(method, name),
             expiration=LIFETIME,
-            api_access_endpoint=config.storage_endpoint or PUBLIC_ENDPOINT,
             method=method,
             headers=dict(headers),  # it adds Host to what it is given
             _request_timestamp=f"{hour:%Y%m%dT%H%M%SZ}",
             **_signer(),
         )
     return url
+
+
+def _address(method: str, name: str) -> dict[str, str]:
+    """The object's host and path. Behind a CDN the host stands for the bucket, and only reads go through it."""
+    config = settings()
+    if config.cdn_domain and method == "GET":
+        return {"resource": f"/{quote(name)}", "api_access_endpoint": f"https://{config.cdn_domain}"}
+    resource = f"/{config.require('bucket')}/{quote(name)}"
+    return {"resource": resource, "api_access_endpoint": config.storage_endpoint or PUBLIC_ENDPOINT}
 
 
 def _signer() -> dict[str, Any]:

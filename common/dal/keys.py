@@ -46,8 +46,8 @@ def insert(
     )
 
 
-def list_page(conn: Connection, account_id: UUID, before: UUID | None, limit: int) -> list[Row]:
-    """Keys, newest first, each with its current and its not yet ended secrets, newest first."""
+def list_page(conn: Connection, account_id: UUID, before: UUID, limit: int) -> list[Row]:
+    """Keys made before `before`, newest first, each with its current and its not yet ended secrets, newest first."""
     return conn.rows(
         """
         SELECT k.id, k.name, k.scopes, k.platforms, k.created_at, k.expires_at, k.revoked_at, k.max_age_days,
@@ -55,7 +55,7 @@ def list_page(conn: Connection, account_id: UUID, before: UUID | None, limit: in
         FROM (
             SELECT id, name, scopes, platforms, created_at, expires_at, revoked_at, max_age_days
             FROM plugin_api_keys
-            WHERE account_id = :account_id::uuid AND (:before::uuid IS NULL OR id < :before)
+            WHERE account_id = :account_id::uuid AND id < :before::uuid
             ORDER BY id DESC LIMIT :limit::int
         ) k
         JOIN plugin_api_key_secrets s

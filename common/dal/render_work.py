@@ -101,15 +101,28 @@ def lock_abandoned(conn: Connection, render_id: UUID, attempts: int) -> Row | No
     )
 
 
-def lock_overdue(conn: Connection, render_id: UUID | None) -> Row | None:
-    """Lock the render, or any, if it was not started within an hour, for `end`."""
+def list_overdue(conn: Connection, limit: int) -> list[UUID]:
+    """At most `limit` renders that were not started within an hour."""
+    rows = conn.rows(
+        """
+        SELECT id FROM renders
+        WHERE sweep_at IS NOT NULL AND status = 'queued' AND started_at IS NULL
+          AND created_at <= now() - interval '1 hour'
+        LIMIT :limit::int
+        """,
+        limit=limit,
+    )
+    return [row["id"] for row in rows]
+
+
+def lock_overdue(conn: Connection, render_id: UUID) -> Row | None:
+    """Lock the render if it was not started within an hour, for `end`."""
     return conn.maybe(
         """
         SELECT id, account_id, attempt FROM renders
-        WHERE sweep_at IS NOT NULL AND status = 'queued' AND started_at IS NULL
-          AND created_at <= now() - interval '1 hour' AND (:render_id::uuid IS NULL OR id = :render_id)
-        ORDER BY sweep_at LIMIT 1
-        FOR UPDATE SKIP LOCKED
+        WHERE id = :render_id::uuid AND status = 'queued' AND started_at IS NULL
+          AND created_at <= now() - interval '1 hour'
+        FOR UPDATE
         """,
         render_id=render_id,
     )
@@ -120,12 +133,15 @@ def end(
     *,
     render_id: UUID,
     account_id: UUID,
-    attempt: int,
+    attempt: int | None,
     status: str,
     files: list[dict[str, Any]] | None,
     error: dict[str, Any] | None,
 ) -> Row | None:
-    """The ended render, its hold captured (`succeeded`) or released; None when it is over or claimed anew."""
+    """The ended render, its hold captured (`succeeded`) or released; None when it is over or claimed anew.
+
+    Without an `attempt` it ends whoever works on it.
+    """
     return conn.maybe(
         """
         WITH ended AS (
@@ -134,8 +150,9 @@ def end(
                 sweep_at = NULL, files = :files::jsonb, error = :error::jsonb,
                 hold = CASE WHEN :status = 'succeeded' THEN 'captured' ELSE 'released' END,
                 charged = CASE WHEN :status = 'succeeded' THEN quoted ELSE 0 END
-            WHERE id = :render_id::uuid AND account_id = :account_id::uuid AND attempt = :attempt::int
-              AND status IN ('queued', 'processing') AND hold = 'held'
+            WHERE id = :render_id::uuid AND account_id = :account_id::uuid
+              AND (:attempt::int IS NULL OR attempt = :attempt) AND status IN ('queued', 'processing')
+              AND hold = 'held'
             RETURNING id, account_id, project_id, status, stage, prompt, style, quality, geometry_fidelity,
                       seed, engine, quoted, charged, files, error, metadata, attempt, generation, created_at,
                       started_at, completed_at

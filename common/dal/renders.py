@@ -1,7 +1,6 @@
-"""Renders: made with their hold of credits, listed, shown. Their work is in `dal.render_work`."""
+"""Renders: made with their hold of credits, and shown. Listed by `dal.render_lists`, worked on by `dal.render_work`."""
 
 import json
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +62,10 @@ def insert_held(
     quoted: int,
     metadata: dict[str, Any],
 ) -> Row | None:
-    """The new render, `quoted` credits held for it; None, and nothing done, when there are too few."""
+    """The new render, `quoted` credits held for it and its project's count raised.
+
+    None, and nothing done, when there are too few credits.
+    """
     return conn.maybe(
         """
         WITH made AS (SELECT uuidv7() AS id),
@@ -76,11 +78,15 @@ def insert_held(
         entry AS (
             INSERT INTO credit_entries (account_id, kind, amount, available_after, render_id)
             SELECT :account_id, 'hold', :quoted, held.available, made.id FROM held CROSS JOIN made
+        ),
+        counted AS (
+            UPDATE projects p SET render_count = p.render_count + 1
+            FROM held WHERE p.account_id = :account_id AND p.id = :project_id::uuid
         )
         INSERT INTO renders (id, account_id, key_id, project_id, upload_id, depth_upload_id, normal_upload_id,
                              prompt, style, quality, geometry_fidelity, seed, engine, quoted, metadata,
                              sweep_at)
-        SELECT made.id, :account_id, :key_id::uuid, :project_id::uuid, :upload_id::uuid,
+        SELECT made.id, :account_id, :key_id::uuid, :project_id, :upload_id::uuid,
                :depth_upload_id::uuid, :normal_upload_id::uuid, :prompt::text, :style::text, :quality::text,
                :geometry_fidelity::smallint, :seed::bigint, :engine::jsonb, :quoted, :metadata::jsonb,
                now() + interval '10 seconds'
@@ -124,43 +130,4 @@ def find(conn: Connection, account_id: UUID, render_id: UUID) -> Row | None:
         """,
         account_id=account_id,
         render_id=render_id,
-    )
-
-
-def list_page(
-    conn: Connection,
-    account_id: UUID,
-    *,
-    project_id: UUID | None,
-    status: str | None,
-    platform: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    before: UUID | None,
-    limit: int,
-) -> list[Row]:
-    """At most `limit` renders made before `before`, newest first."""
-    return conn.rows(
-        """
-        SELECT id, account_id, project_id, status, stage, prompt, style, quality, geometry_fidelity, seed,
-               engine, quoted, charged, files, error, metadata, created_at, started_at, completed_at
-        FROM renders
-        WHERE account_id = :account_id::uuid
-          AND (:before::uuid IS NULL OR id < :before)
-          AND (:project_id::uuid IS NULL OR project_id = :project_id)
-          AND (:status::text IS NULL OR status = :status)
-          AND (:platform::text IS NULL OR metadata ->> 'sourcePlatform' = :platform)
-          AND (:since::timestamptz IS NULL OR created_at >= :since)
-          AND (:until::timestamptz IS NULL OR created_at < :until)
-        ORDER BY id DESC
-        LIMIT :limit::int
-        """,
-        account_id=account_id,
-        project_id=project_id,
-        status=status,
-        platform=platform,
-        since=since,
-        until=until,
-        before=before,
-        limit=limit,
     )

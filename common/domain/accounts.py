@@ -8,7 +8,7 @@ from common.dal import accounts as dal
 from common.dal import credits as credits_dal
 from common.dal import keys as keys_dal
 from common.db import Connection, Row
-from common.domain import audit
+from common.domain import audit, paging
 from common.errors import Conflict, Invalid, NotFound
 
 MAX_EMAIL, MAX_NAME = 254, 200
@@ -71,7 +71,7 @@ def grant(conn: Connection, email: str, amount: int, reason: str) -> Row:
 
 def list_keys(conn: Connection, email: str) -> list[dict[str, Any]]:
     """The account's keys, newest first, a row for each secret that is good; no secret is in it."""
-    return keys_dal.list_page(conn, get(conn, email)["id"], None, 1000)
+    return keys_dal.list_page(conn, get(conn, email)["id"], paging.LAST, 1000)
 
 
 def end_sessions(conn: Connection, email: str) -> int:

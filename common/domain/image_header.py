@@ -11,6 +11,9 @@ from typing import Literal
 #: All that PNG and WebP need; a JPEG's size may stand behind megabytes of metadata.
 SHORT, LONG = 65_536, 16_777_216
 
+#: Enough of a file's end to see how it ends.
+END = 4096
+_IEND = b"\x00\x00\x00\x00IEND\xae\x42\x60\x82"
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 _END = {0xD9, 0xDA}
@@ -38,6 +41,23 @@ def parse(start: bytes) -> Header | None:
     if header.width < 1 or header.height < 1:
         raise NotAnImageError("it has no pixels")
     return header
+
+
+def check_end(header: Header, start: bytes, end: bytes, size: int) -> None:
+    """NotAnImageError when a file of `size` bytes does not end where its picture does.
+
+    One that was cut off is refused here and not in a render, and one that goes on behind its picture (a polyglot: an
+    archive, a page) is not taken for one. `start` and `end` are its first and last bytes, 16 at least of each.
+    """
+    match header.content_type:
+        case "image/png":
+            whole = end.endswith(_IEND)
+        case "image/jpeg":
+            whole = end.rstrip(b"\x00").endswith(b"\xff\xd9")  # some cameras fill up with zeros
+        case "image/webp":
+            whole = int.from_bytes(start[4:8], "little") + 8 == size
+    if not whole:
+        raise NotAnImageError("it does not end where its picture does")
 
 
 def _parse(start: bytes) -> Header:

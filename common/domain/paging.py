@@ -1,8 +1,13 @@
-"""Lists: newest first, by an opaque cursor that inserts do not move."""
+"""Lists: newest first, by an opaque cursor that inserts do not move.
+
+A page is a range of ids that is always bounded: an optional bound (`IS NULL OR`) in a prepared statement is no
+condition that an index can use, and a page far back would read everything before it.
+"""
 
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,15 +17,21 @@ from common.schemas.base import Response
 Item = TypeVar("Item", bound=Response)
 
 
+#: Before and after every id that there is.
+FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
+#: `created_at` is when the transaction began, an id's time is when it was made: they differ by less than this.
+_APART_MS = 5 * 60_000
+
+
 def encode(last_id: UUID) -> str:
     """The cursor of the page after the item with `last_id`."""
     return base64.urlsafe_b64encode(last_id.bytes).rstrip(b"=").decode()
 
 
-def decode(cursor: str | None) -> UUID | None:
-    """The id that a page starts after. BadRequest `cursor_invalid` for what `encode` never made."""
+def decode(cursor: str | None) -> UUID:
+    """The id that a page starts after; LAST without a cursor. BadRequest `cursor_invalid` for what is none."""
     if cursor is None:
-        return None
+        return LAST
     try:
         found = UUID(bytes=base64.b64decode(cursor + "==", altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):
@@ -28,6 +39,25 @@ def decode(cursor: str | None) -> UUID | None:
     if found is None or encode(found) != cursor:
         raise BadRequest("This cursor did not come from a list of ours.", code="cursor_invalid")
     return found
+
+
+def id_range(cursor: str | None, since: datetime | None, until: datetime | None) -> tuple[UUID, UUID]:
+    """The ids from the first, without the second, that hold everything created from `since` until `until`.
+
+    UUIDv7 begins with its time (RFC 9562, 5.7), so a time is a place in the index of ids. A little more than asked
+    for is in it: compare `created_at` as well.
+    """
+    start = _at(since, -_APART_MS) if since else FIRST
+    end = _at(until, _APART_MS) if until else LAST
+    return start, min(decode(cursor), end)
+
+
+def _at(moment: datetime, plus_ms: int) -> UUID:
+    """The least UUIDv7 of a moment and some milliseconds; FIRST or LAST for those that have none."""
+    milliseconds = int(moment.timestamp() * 1000) + plus_ms
+    if not 0 <= milliseconds < 2**48:
+        return FIRST if milliseconds < 0 else LAST
+    return UUID(int=milliseconds << 80)
 
 
 def cut(items: Sequence[Item], limit: int) -> tuple[list[Item], str | None]:

@@ -1,6 +1,9 @@
 """What a render costs, in credits."""
 
-from common.engines.base import Quality
+from common.engines import Quality
 
-#: By quality; the only place that knows.
-PRICES: dict[Quality, int] = {"draft": 1, "standard": 2, "high": 4}
+#: By engine and quality; the only place that knows.
+PRICES: dict[str, dict[Quality, int]] = {
+    "studio": {"draft": 1, "standard": 2, "high": 4},
+    "gemini": {"draft": 1, "standard": 2, "high": 4},
+}

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 from uuid import UUID
 
-from common import db, engines
+from common import db, engines, log
 from common.clients import storage
 from common.dal import render_work as dal
-from common.db import ConnectionLost, Row
+from common.db import CommitUnknown, Connection, ConnectionLost, Row
 from common.domain import renders
 from common.engines import EngineError, Job, Picture
 from common.errors import Unavailable
@@ -34,23 +34,28 @@ class LostError(Exception):
 
 def run(render_id: UUID) -> None:
     """Make the render's next attempt, if there is one to make now."""
-    with db.transaction() as conn:
-        row = dal.claim(conn, render_id, ATTEMPTS)
+    row = db.in_transaction(lambda conn: dal.claim(conn, render_id, ATTEMPTS))
     if row is None:
-        _leave(render_id)
+        db.in_transaction(lambda conn: _leave(conn, render_id))
         return
     stored: list[str] = []
+    kept = False
     try:
         with Lease(row) as lease:
             files = _attempt(row, lease.report, stored)
-        settled = _succeed(row, files)
+        db.in_transaction(lambda conn: _succeed(conn, row, files))
+        kept = True
+    except CommitUnknown:
+        kept = True  # they may be the render's: if not, they end by the bucket's lifecycle
+        raise
     except LostError:
-        settled = False
+        log.event("render_dropped", renderId=row["id"], attempt=row["attempt"])
     except EngineError as error:
-        _fail(row, error)
-        settled = False
-    if not settled:
-        _drop(stored)
+        failed = error  # Python forgets `error` with its block
+        db.in_transaction(lambda conn: _fail(conn, row, failed))
+    finally:
+        if not kept:
+            _drop(stored)
 
 
 class Lease:
@@ -84,9 +89,8 @@ class Lease:
             raise LostError
 
     def _renew(self) -> None:
-        with db.transaction() as conn:
-            if not dal.renew(conn, self._id, self._attempt, self._stage):
-                self._lost.set()
+        if not db.in_transaction(lambda conn: dal.renew(conn, self._id, self._attempt, self._stage)):
+            self._lost.set()
 
     def _keep(self) -> None:
         while not self._over.wait(RENEW_S):
@@ -150,33 +154,29 @@ def _store(row: Row, picture: Picture, stored: list[str]) -> dict[str, Any]:
     }
 
 
-def _succeed(row: Row, files: list[dict[str, Any]]) -> bool:
-    """Whether the render was still ours to end."""
-    with db.transaction() as conn:
-        return renders.end(conn, row, "succeeded", files=files) is not None
+def _succeed(conn: Connection, row: Row, files: list[dict[str, Any]]) -> None:
+    """End the render. LostError when it is no longer ours."""
+    if renders.end(conn, row, "succeeded", files=files) is None:
+        raise LostError
 
 
-def _fail(row: Row, error: EngineError) -> None:
+def _fail(conn: Connection, row: Row, error: EngineError) -> None:
     """Queue the render again, a little later, or end it with the reason."""
-    with db.transaction() as conn:
-        if error.retryable and row["attempt"] < ATTEMPTS:
-            again = dal.put_back(conn, row["id"], row["attempt"], delay_s=5 * 4 ** (row["attempt"] - 1))
-            if again:
-                renders.enqueue(conn, again)
-        else:
-            renders.end(conn, row, "failed", error=_stored(error))
+    if not error.retryable or row["attempt"] >= ATTEMPTS:
+        renders.end(conn, row, "failed", error=_stored(error))
+    elif again := dal.put_back(conn, row["id"], row["attempt"], delay_s=5 * 4 ** (row["attempt"] - 1)):
+        renders.enqueue(conn, again)
 
 
-def _leave(render_id: UUID) -> None:
+def _leave(conn: Connection, render_id: UUID) -> None:
     """A render that cannot be claimed: come back when its lease ends, or end it, or it is over already."""
-    with db.transaction() as conn:
-        if again := dal.reschedule(conn, render_id):
-            renders.enqueue(conn, again)
-        elif row := dal.lock_abandoned(conn, render_id, ATTEMPTS):
-            error = EngineError("worker_lost", f"The render was interrupted {ATTEMPTS} times.", retryable=True)
-            renders.end(conn, row, "failed", error=_stored(error))
-        else:
-            renders.expire_one(conn, render_id)
+    if again := dal.reschedule(conn, render_id):
+        renders.enqueue(conn, again)
+    elif row := dal.lock_abandoned(conn, render_id, ATTEMPTS):
+        error = EngineError("worker_lost", f"The render was interrupted {ATTEMPTS} times.", retryable=True)
+        renders.end(conn, row, "failed", error=_stored(error))
+    else:
+        renders.expire_one(conn, render_id)
 
 
 def _stored(error: EngineError) -> dict[str, Any]:

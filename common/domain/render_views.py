@@ -1,11 +1,13 @@
 """Renders as they are shown: to callers, in lists, and in events."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from common.clients import storage
 from common.config import settings
 from common.db import Row
+from common.schemas.base import rfc3339
 from common.schemas.renders import CreatedRender, File, ListedRender, Output, Render
 
 OPEN = ("queued", "processing")
@@ -40,15 +42,17 @@ def event_data(row: Row) -> dict[str, Any]:
 
     `present` signs the URLs, each time that the event is sent.
     """
-    data = Render.model_validate(_plain(row) | {"output": None}).wire()
-    return data | {"output": {"files": row["files"]} if row["files"] else None}
+    plain = _plain(row)
+    data = Render.model_validate(plain | {"output": None}).wire()
+    output = plain["output"]
+    return data | {"output": output and output | {"available_until": rfc3339(output["available_until"])}}
 
 
 def present(data: Mapping[str, Any]) -> dict[str, Any]:
     """An event's `data` as GET shows the render, its files' URLs signed now. Unavailable."""
     if not data.get("output"):
         return dict(data)
-    return {**data, "output": Output.model_validate(_signed_output(data["output"]["files"])).wire()}
+    return {**data, "output": Output.model_validate(_signed_output(data["output"])).wire()}
 
 
 def _plain(row: Row) -> dict[str, Any]:
@@ -56,18 +60,25 @@ def _plain(row: Row) -> dict[str, Any]:
     return row | {
         "terminal": row["status"] not in OPEN,
         "cost": {"quoted": row["quoted"], "charged": row["charged"]},
-        "output": {"files": row["files"]} if row["files"] else None,
+        "output": {"files": row["files"], "available_until": _kept_until(row)} if row["files"] else None,
     }
+
+
+def _kept_until(row: Row) -> datetime:
+    """When the bucket's lifecycle may delete the files: it counts from a little before the render's end."""
+    ended: datetime = row["completed_at"]
+    return ended + timedelta(days=settings().output_days)
 
 
 def _signed(plain: dict[str, Any]) -> dict[str, Any]:
     output = plain["output"]
-    return plain | {"output": _signed_output(output["files"]) if output else None}
+    return plain | {"output": _signed_output(output) if output else None}
 
 
-def _signed_output(stored: list[dict[str, Any]]) -> dict[str, list[File]]:
+def _signed_output(output: dict[str, Any]) -> dict[str, Any]:
+    stored = output["files"]
     urls = storage.read_urls([file["object"] for file in stored])
-    return {
+    return output | {
         "files": [
             File.model_validate(file | {"url": signed.url, "expires_at": signed.expires_at})
             for file, signed in zip(stored, urls, strict=True)

@@ -1,7 +1,8 @@
-"""Renders: made, shown, listed and ended. Their work itself is in `render_task`."""
+"""Renders: made, shown and ended. Listed in `render_lists`; their work itself is in `render_task`."""
 
 import secrets
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
@@ -12,12 +13,11 @@ from common.dal import credits as credits_dal
 from common.dal import render_work
 from common.dal import renders as dal
 from common.db import Connection, Row
-from common.domain import events, paging, render_views
+from common.domain import events, render_views
 from common.domain.prices import PRICES
 from common.engines import Engine, EngineError
-from common.errors import Invalid, NotFound, PaymentRequired, Unavailable
-from common.schemas.base import Page
-from common.schemas.renders import MAX_SEED, CreatedRender, CreateRender, ListedRender, ListRenders, Render
+from common.errors import Conflict, Invalid, NotFound, PaymentRequired, Unavailable
+from common.schemas.renders import MAX_SEED, CreatedRender, CreateRender, Render
 
 EVENTS = {
     "succeeded": "render.completed",
@@ -42,7 +42,7 @@ def create(conn: Connection, caller: Caller, body: CreateRender) -> CreatedRende
     """
     engine = _chosen(body.engine)
     _check(conn, caller, body)
-    price = PRICES[body.quality]
+    price = PRICES[engine.info.name][body.quality]
     row = dal.insert_held(
         conn,
         account_id=caller.account_id,
@@ -81,21 +81,16 @@ def get_created(conn: Connection, caller: Caller, render_id: UUID) -> CreatedRen
     return render_views.created(_find(conn, caller, render_id))
 
 
-def list_page(conn: Connection, caller: Caller, query: ListRenders) -> Page[ListedRender]:
-    """The caller's renders that pass the filters, newest first."""
-    rows = dal.list_page(
-        conn,
-        caller.account_id,
-        project_id=query.project_id,
-        status=query.status,
-        platform=query.platform,
-        since=query.since,
-        until=query.until,
-        before=paging.decode(query.cursor),
-        limit=query.limit + 1,
-    )
-    items, next_cursor = paging.cut(render_views.listed(rows), query.limit)
-    return Page[ListedRender](items=items, next_cursor=next_cursor)
+def cancel(conn: Connection, caller: Caller, render_id: UUID) -> Render:
+    """The caller's render, canceled and not charged. NotFound; Conflict `render_already_finished`.
+
+    Its worker, if it has one, sees that between two stages, and drops what it made.
+    """
+    row = end(conn, {"id": render_id, "account_id": caller.account_id, "attempt": None}, "canceled")
+    if row is None:
+        status = _find(conn, caller, render_id)["status"]
+        raise Conflict(f"The render is over: it is {status}.", code="render_already_finished")
+    return render_views.shown(row)
 
 
 def end(
@@ -109,7 +104,8 @@ def end(
     """End `render` (its `id`, `account_id` and `attempt`), settle its credits and publish its event.
 
     All in the transaction of `conn`. Returns the ended render, or None, with nothing done, when it is over
-    already or another attempt has begun. `files` as `renders.files` stores them, `error` as it stores that.
+    already or another attempt has begun; an `attempt` of None is whichever is at work. `files` as `renders.files`
+    stores them, `error` as it stores that.
     """
     row = render_work.end(
         conn,
@@ -152,15 +148,13 @@ def sweep_due(limit: int) -> int:
 
 def expire_overdue(limit: int) -> int:
     """Expire at most `limit` renders that were not started within an hour; how many."""
-    for done in range(limit):
-        with db.transaction() as conn:
-            if not expire_one(conn, None):
-                return done
-    return limit
+    with db.reading() as conn:
+        overdue = render_work.list_overdue(conn, limit)
+    return sum(db.in_transaction(partial(expire_one, render_id=render_id)) for render_id in overdue)
 
 
-def expire_one(conn: Connection, render_id: UUID | None) -> bool:
-    """Expire the render, or any, if it was not started within an hour; whether there was one."""
+def expire_one(conn: Connection, render_id: UUID) -> bool:
+    """Expire the render if it was not started within an hour; whether that was so."""
     row = render_work.lock_overdue(conn, render_id)
     return row is not None and end(conn, row, "expired", error=_EXPIRED) is not None
 
@@ -176,7 +170,7 @@ def _chosen(wanted: str) -> Engine:
     try:
         return engines.choose(wanted)
     except EngineError as error:
-        raise Unavailable(error.message, code="engine_unavailable") from error
+        raise Unavailable(error.message, code=error.code) from error
 
 
 def _check(conn: Connection, caller: Caller, body: CreateRender) -> None:

@@ -6,6 +6,7 @@ Rows are their own outbox: whatever is due and has no live task is given a new g
 from common import db, log
 from common.dal import deliveries as deliveries_dal
 from common.dal import idempotency
+from common.domain import credits as account_credits
 from common.domain import events, renders, uploads
 
 BATCH = 200
@@ -22,6 +23,7 @@ def run() -> None:
     }
     if any(done.values()):
         log.event("sweep", **done)
+    account_credits.reconcile_daily()
 
 
 def _deliveries(limit: int) -> int:

@@ -111,7 +111,7 @@ def _verified(row: Row, stat: storage.Stat) -> Header:
         raise _mismatch(f"The file has {stat.size} bytes, {row['size_bytes']} were declared.")
     if row["md5"] and stat.md5 != row["md5"]:
         raise _mismatch(f"The file's MD5 is {stat.md5}, {row['md5']} was declared.")
-    header = _header(row["object_name"], stat)
+    header = _whole_header(row["object_name"], stat)
     if header.content_type != row["content_type"]:
         raise _mismatch(f"The file is {header.content_type}, {row['content_type']} was declared.")
     if max(header.width, header.height) > MAX_SIDE or header.width * header.height > MAX_PIXELS:
@@ -127,20 +127,27 @@ def _mismatch(detail: str) -> Invalid:
     return Invalid(detail, code="upload_mismatch")
 
 
-def _header(name: str, stat: storage.Stat) -> Header:
-    """The header by ranged reads of bounded length."""
+def _whole_header(name: str, stat: storage.Stat) -> Header:
+    """The header of a picture that is there from its first to its last byte."""
+    try:
+        header, start = _header(name, stat)
+        image_header.check_end(header, start, storage.read_end(name, stat.generation, image_header.END), stat.size)
+    except NotAnImageError as error:
+        raise Invalid(f"The file is not a picture: {error}.", code="upload_not_an_image") from None
+    except FileNotFoundError:
+        raise _incomplete("The file was deleted in the meantime.") from None
+    return header
+
+
+def _header(name: str, stat: storage.Stat) -> tuple[Header, bytes]:
+    """The header by ranged reads of bounded length, and what was read."""
     for length in (image_header.SHORT, image_header.LONG):
-        try:
-            header = image_header.parse(storage.read_start(name, stat.generation, length))
-        except NotAnImageError as error:
-            raise Invalid(f"The file is not a picture: {error}.", code="upload_not_an_image") from None
-        except FileNotFoundError:
-            raise _incomplete("The file was deleted in the meantime.") from None
-        if header:
-            return header
+        start = storage.read_start(name, stat.generation, length)
+        if header := image_header.parse(start):
+            return header, start
         if stat.size <= length:
             break
-    raise Invalid("The file is not a picture: its header has no end.", code="upload_not_an_image")
+    raise NotAnImageError("its header has no end")
 
 
 def _present(row: Row) -> Upload:

@@ -1,11 +1,18 @@
-"""The render engines, by name. Importing this loads no imaging library: an engine does when it renders."""
+"""The render engines, by name. Importing this loads no imaging library and no SDK: an engine does when it renders."""
 
 from common.engines.base import Engine, EngineError, EngineInfo, Job, Picture, Quality, Report
+from common.engines.gemini import Gemini
 from common.engines.studio import Studio
 
-__all__ = ["Engine", "EngineError", "EngineInfo", "Job", "Picture", "Quality", "Report", "choose", "get"]
+__all__ = ["Engine", "EngineError", "EngineInfo", "Job", "Picture", "Quality", "Report", "choose", "get", "names"]
 
-_ENGINES: dict[str, Engine] = {"studio": Studio()}
+#: In the order in which `auto` prefers them.
+_ENGINES: dict[str, Engine] = {"gemini": Gemini(), "studio": Studio()}
+
+
+def names() -> list[str]:
+    """The engines that are available, the one that `auto` chooses first."""
+    return [name for name, engine in _ENGINES.items() if engine.available()]
 
 
 def get(name: str) -> Engine:
@@ -18,4 +25,4 @@ def get(name: str) -> Engine:
 
 def choose(wanted: str) -> Engine:
     """The engine for `auto`, `studio` or `gemini`. A named engine is never replaced by another."""
-    return get("studio" if wanted == "auto" else wanted)
+    return get(next(iter(names()), "studio") if wanted == "auto" else wanted)

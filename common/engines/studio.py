@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from common.engines.studio_light import Light
 
 _SCALE = {"draft": 0.75, "standard": 1.0, "high": 1.5}
-_LIGHT_PIXELS = {"draft": 160_000, "standard": 260_000, "high": 700_000}
+_LIGHT_PIXELS = {"draft": 90_000, "standard": 260_000, "high": 1_100_000}
 
 
 class Studio:
     """See the module."""
 
-    info = EngineInfo(name="studio", version="1.0", ai=False, deterministic=True)
+    info = EngineInfo(name="studio", version="1.1", ai=False, deterministic=True)
 
     def available(self) -> bool:
         """Whether numpy and Pillow are installed."""
@@ -62,4 +62,4 @@ def _light(job: Job, source: "Source", look: Look, stage: Report) -> "Light":
     stage("geometry")
     scene = studio_scene.build(source.depth, source.normal, _LIGHT_PIXELS[job.quality])
     stage("light")
-    return studio_light.light(scene, look, source.normal, job.seed)
+    return studio_light.light(scene, look, source.colour(scene.shape), source.normal, job.seed)

@@ -27,6 +27,7 @@ from common.engines.studio_sky import Sky, sky_for
 
 _STRIP = 128
 _PREVIEW = 400  # pixels across, for exposure, base and glow
+_RANGE = 1.6  # stops of spread above which the tones are drawn together
 _LEAST = 1e-4  # keeps logarithms finite
 _NOISE = 256
 
@@ -36,6 +37,7 @@ class _Plan:
     """What the preview decided for every strip."""
 
     exposure: float
+    evenness: float
     slope: Array
     offset: Array
     glow: Array
@@ -78,8 +80,14 @@ class _Shader:
         """(rows, cols, 3)."""
         colour = self._linear[self.source.rgb[rows][:, cols]]
         if self.light is None:
-            return colour * self._balance
+            return self._veiled(colour * self._balance)
         return self._lit(colour, self.light, rows, cols)
+
+    def _veiled(self, colour: Array) -> Array:
+        """Nobody knows how far anything is: fog, which was asked for, lies evenly over the picture."""
+        veil = np.float32(0.45 * max(self.look.haze - 0.25, 0))
+        mist = 0.4 * np.asarray(self.look.sky, np.float32) + 0.05 * np.asarray(self.look.sun, np.float32)
+        return np.asarray(colour + veil * (mist - colour), np.float32) if veil else colour
 
     def _lit(self, colour: Array, light: Light, rows: Index, cols: Index) -> Array:
         look = self.look
@@ -90,9 +98,12 @@ class _Shader:
         # Light from below is what the sunlit ground sends back, warmer and weaker than the sky.
         ground = (0.19 * sun + 0.26 * sky) * np.array([1.08, 1.0, 0.88], np.float32)
         above = (0.5 + 0.5 * up) * openness
-        below = (0.5 - 0.5 * up) * openness
+        below = (0.5 - 0.5 * up) * openness * (1.0 if light.bounce is None else 0.35)
         total = (facing * shadow)[..., None] * sun + above[..., None] * sky + below[..., None] * ground
         total += (0.10 * openness)[..., None] * sky
+        if light.bounce is not None:
+            for i in range(3):
+                total[..., i] += openness * sample(light.bounce[..., i], rows, cols, self.shape)
         lit = colour * total * tint
         distance = sample(light.distance, rows, cols, self.shape)
         veil = 1 - np.exp(-0.22 * look.haze * np.maximum(distance - 0.5, 0))
@@ -113,17 +124,22 @@ def _plan(shader: _Shader, seed: int) -> _Plan:
     picture = shader.shade(rows, cols)
     behind = shader.behind(rows, cols)
     luminance = picture @ LUMA
-    exposure = _exposure(luminance if behind is None else luminance[behind < 0.5], look)  # noqa: PLR2004 - half
+    subject = luminance if behind is None else luminance[behind < 0.5]  # noqa: PLR2004 - half
+    exposure = _exposure(subject, look)
     tone = np.log2(luminance * exposure + _LEAST)
     slope, offset = guided_lines(tone, tone, max(2, _PREVIEW // 20), 0.15)
+    spread = float(np.log2(subject * exposure + _LEAST).std()) if subject.size else 0.0
     sky = None
     bright = picture * exposure
     if behind is not None:
         sky = sky_for(look, shader.source.background, seed)
         bright = bright + (sky.at(rows, cols, shader.shape) - bright) * behind[..., None]
-    over = np.minimum(np.maximum(bright - 0.9, 0), 2.0)
+    # By luminance: by channel, what is white in a low sun would glow red.
+    above = np.clip(1 - 0.9 / np.maximum(bright @ LUMA, _LEAST), 0, 1)
+    over = np.minimum(bright * above[..., None], 2.0)
     glow = np.stack([blur(over[..., i], max(1, _PREVIEW // 40)) for i in range(3)], axis=-1)
-    return _Plan(exposure, slope, offset, glow, sky, dither_noise(_NOISE, _NOISE, seed), _curve())
+    evenness = min(1.0, _RANGE / max(spread, _LEAST))
+    return _Plan(exposure, evenness, slope, offset, glow, sky, dither_noise(_NOISE, _NOISE, seed), _curve())
 
 
 def _exposure(luminance: Array, look: Look) -> float:
@@ -142,7 +158,7 @@ def _finished(shader: _Shader, plan: _Plan, rows: Index, cols: Index) -> Bytes:
     picture *= plan.exposure
     tone = np.log2(picture @ LUMA + np.float32(_LEAST))
     base = sample(plan.slope, rows, cols, shape) * tone + sample(plan.offset, rows, cols, shape)
-    picture *= _local_contrast(tone, base, look)[..., None]
+    picture *= _local_contrast(tone, base, look, plan.evenness)[..., None]
     if look.saturation != 1:
         grey = (picture @ LUMA)[..., None]
         picture = np.maximum(grey + (picture - grey) * np.float32(look.saturation), 0)
@@ -155,13 +171,18 @@ def _finished(shader: _Shader, plan: _Plan, rows: Index, cols: Index) -> Bytes:
     return _toned(picture, plan, rows, cols)
 
 
-def _local_contrast(tone: Array, base: Array, look: Look) -> Array:
-    """The gain that evens out the base (large areas) a little and lifts the detail (texture, edges)."""
+def _local_contrast(tone: Array, base: Array, look: Look, evenness: float) -> Array:
+    """The gain that evens out the base (large areas) a little and lifts the detail (texture, edges).
+
+    `evenness` below 1 does it more: a snapshot that was shaded already and is lit again spans more than is seen.
+    """
     detail = tone - base
     # What is as small as a viewport's own 8-bit noise is left alone.
     kept = detail * detail / (detail * detail + 0.0016)
     middle = np.log2(look.key)
-    gain = (0.90 * look.contrast - 1) * (base - middle) + (look.detail - 1) * np.clip(detail * kept, -0.6, 0.6)
+    gain = (0.90 * look.contrast * evenness - 1) * (base - middle) + (look.detail - 1) * np.clip(
+        detail * kept, -0.6, 0.6
+    )
     return np.asarray(np.exp2(np.clip(gain, -1.5, 1.5)), np.float32)
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from common.engines.base import EngineError, Job
 from common.engines.studio_background import flat_background
-from common.engines.studio_filters import Array, Bytes
+from common.engines.studio_filters import Array, Bytes, nearest, srgb_to_linear_table
 
 MAX_PIXELS = 16_000_000
 _MAX_SIDE = 16_384
@@ -42,6 +42,11 @@ class Source:
         """Whether there is anything to light the picture by."""
         return self.depth is not None or self.normal is not None
 
+    def colour(self, shape: tuple[int, int]) -> Array:
+        """(*shape, 3) linear, from the nearest pixels."""
+        rows, cols = (nearest(np.arange(n), m, n) for n, m in zip(shape, self.rgb.shape[:2], strict=True))
+        return srgb_to_linear_table()[self.rgb[rows][:, cols]]
+
 
 def read(job: Job, scale: float, *, keep_background: bool) -> Source:
     """The job's pictures, the snapshot resized by `scale`.
@@ -49,7 +54,7 @@ def read(job: Job, scale: float, *, keep_background: bool) -> Source:
     `keep_background`: a flat top may be a ceiling; only passes or transparency say otherwise.
     Raises EngineError `snapshot_unreadable`.
     """
-    picture = _reduced(_eight_bit(_open(job.snapshot, "snapshot")), Image.Resampling.BOX)
+    picture = _reduced(eight_bit(open_picture(job.snapshot, "snapshot")), Image.Resampling.BOX)
     alpha, rgb = _alpha(picture), picture.convert("RGB")
     size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
     depth = _depth(job.depth) if job.depth else None
@@ -62,7 +67,7 @@ def read(job: Job, scale: float, *, keep_background: bool) -> Source:
     return Source(np.asarray(sized), background, depth, None if normal is None else np.asarray(normal))
 
 
-def _open(data: bytes, what: str) -> Image.Image:
+def open_picture(data: bytes, what: str) -> Image.Image:
     """A decoded picture; a JPEG is decoded at 1/2, 1/4 or 1/8 when that is enough."""
     try:
         with warnings.catch_warnings():
@@ -92,10 +97,10 @@ def _reduced(picture: Image.Image, how: Image.Resampling) -> Image.Image:
 
 def _pass(data: bytes, what: str) -> Image.Image:
     """A decoded pass; reduced to the nearest, as a mean of two depths or normals is neither."""
-    return _reduced(_open(data, what), Image.Resampling.NEAREST)
+    return _reduced(open_picture(data, what), Image.Resampling.NEAREST)
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
+def eight_bit(picture: Image.Image) -> Image.Image:
     """A 16-bit grey picture as 8-bit grey; Pillow's own conversion would cut it off at 255."""
     if not picture.mode.startswith("I"):
         return picture

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from common.engines.studio_bounce import bounced
 from common.engines.studio_filters import Array, Bytes, Index, Map, box, guided
 from common.engines.studio_look import Look
 from common.engines.studio_scene import FAR, Scene, positions, unpack
 
 _TURNS = (25, 45, 65, 85, 105)  # degrees the sun may stand aside of the camera's back
-_STEPS = 56
+_STEPS = 96
 _REACH = 1.4  # length of a shadow ray, in median depths
 _THICK = 0.09  # how deep an occluder is taken to be, in median depths
 _OFFSET = 0.0015  # in medians, lifts a ray off its own surface
@@ -28,6 +29,7 @@ class Light:
     """Maps to enlarge to the picture: `facing` = the sun's cosine (0..1), `up` = -1..1, the rest 0..1.
 
     Those two have the normal pass's size when there is one. `distance` is in medians, 0 without depth.
+    `bounce` (h, w, 3) is what other surfaces send, in the sun's and the sky's unit; None without depth.
     """
 
     facing: Map
@@ -35,24 +37,31 @@ class Light:
     shadow: Array
     open: Array
     distance: Array
+    bounce: Array | None
 
 
-def light(scene: Scene, look: Look, normal: Bytes | None, seed: int) -> Light:
-    """The scene under the look's sun; the seed chooses the side when both are as good."""
+def light(scene: Scene, look: Look, colour: Array, normal: Bytes | None, seed: int) -> Light:
+    """The scene of this (h, w, 3) linear colour under the look's sun.
+
+    The seed chooses the sun's side when both are as good.
+    """
     sun = _choose_sun(scene, look, seed)
     facing: Map = np.maximum(scene.normals @ sun, 0)
     up: Map = np.asarray(scene.normals @ scene.up, np.float32)
     ones = np.ones(scene.shape, np.float32)
-    shadow, openness, distance = ones, ones, np.zeros_like(ones)
+    shadow, openness, distance, bounce = ones, ones, np.zeros_like(ones), None
     if scene.depth is not None:
         near = np.log(np.minimum(scene.depth, 30)).astype(np.float32)
         hard = _filled(_shadow(scene, sun, look.softness), facing > _GRAZING)
         shadow = np.clip(guided(near, hard, 2 if look.softness <= 1 else 5, 2e-4), 0, 1)
         openness = np.clip(guided(near, _openness(scene), 3, 2e-4), 0, 1)
         distance = np.where(scene.depth < FAR, scene.depth, 0).astype(np.float32)
+        lit = (facing * shadow)[..., None] * np.asarray(look.sun, np.float32)
+        lit += ((0.5 + 0.5 * up) * openness)[..., None] * np.asarray(look.sky, np.float32)
+        bounce = bounced(scene, colour * lit)
     if normal is not None and scene.pass_to_view is not None:
         facing, up = _turned_to(normal, sun @ scene.pass_to_view, scene.up @ scene.pass_to_view)
-    return Light(facing, up, shadow, openness, distance)
+    return Light(facing, up, shadow, openness, distance, bounce)
 
 
 def _turned_to(normal: Bytes, sun: Array, up: Array) -> tuple[Map, Map]:

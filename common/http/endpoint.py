@@ -6,7 +6,6 @@ work, commit, hooks, `Prefer: wait`, the answer, one log line.
 
 import inspect
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from common.auth.caller import Call, Caller
 from common.config import settings
 from common.db import Connection
 from common.errors import BadRequest, Internal, Invalid, MethodNotAllowed, NotFound, Problem
-from common.http import answer, call, idempotency
+from common.http import answer, call, idempotency, prefer
 from common.http.idempotency import Replay
 from common.routing import PUBLIC, Route, pattern
 from common.schemas.base import Response as Model
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 SECRET_ONCE = idempotency.secret_once
 MAX_WAIT_S = 30
 POLL_S = 0.25
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*(\d{1,6})(?:$|[,;\s])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,16 +275,17 @@ def _waiters() -> threading.BoundedSemaphore:
 def _wait(exchange: Exchange, model: Model) -> Model:
     """`model` once it is terminal, or as it is when the time that the caller prefers to wait is over."""
     caller, refetch = exchange.caller, exchange.spec.replay
-    found = _WAIT.search(exchange.call.headers.get("Prefer", ""))
-    if not found or caller is None or refetch is None or not _waiters().acquire(blocking=False):
+    asked = prefer.wait_of(exchange.call.headers.get("Prefer", ""))
+    if asked is None or caller is None or refetch is None or not _waiters().acquire(blocking=False):
         return model
+    seconds = min(asked, MAX_WAIT_S)
     try:
-        end = time.monotonic() + min(int(found[1]), MAX_WAIT_S)
+        end = time.monotonic() + seconds
         while not model.terminal and time.monotonic() < end:  # type: ignore[attr-defined]  # a waiting resource has it
             time.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
             with db.reading() as conn:
                 model = refetch(conn, caller, model.id)  # type: ignore[attr-defined]
-        exchange.headers["Preference-Applied"] = f"wait={found[1]}"
+        exchange.headers["Preference-Applied"] = f"wait={seconds}"
         return model
     finally:
         _waiters().release()

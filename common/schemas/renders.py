@@ -1,7 +1,7 @@
 """Renders on the wire."""
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from uuid import UUID
 
 from pydantic import Field, PrivateAttr
@@ -12,6 +12,8 @@ from common.schemas.base import Moment, PageQuery, Request, Response, Text, Time
 
 Status = Literal["queued", "processing", "succeeded", "failed", "canceled", "expired"]
 Platform = Literal["sketchup", "revit", "autocad", "rhino", "archicad", "blender", "unknown"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+PLATFORMS: tuple[Platform, ...] = get_args(Platform)
 #: What numpy and every model take as a seed.
 MAX_SEED = 2**31 - 1
 
@@ -83,15 +85,17 @@ class File(ListedFile):
 
 
 class Output(Response):
-    """What a render made; the first file is the picture."""
+    """What a render made; the first file is the picture. The files are kept until `available_until`."""
 
     files: list[File]
+    available_until: Time
 
 
 class ListedOutput(Response):
     """What a render made; ask for the render itself to get URLs."""
 
     files: list[ListedFile]
+    available_until: Time
 
 
 class Failure(Response):

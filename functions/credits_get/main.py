@@ -10,5 +10,5 @@ from common.schemas.credits import Credits
 
 @endpoint(Route("GET", "/credits", scope="credits:read"))
 def main(conn: Connection, caller: Caller) -> Credits:
-    """Show the account's credits and the price of a render by quality."""
+    """Show the account's credits and the price of a render, by quality and engine."""
     return account_credits.get(conn, caller)

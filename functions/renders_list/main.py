@@ -2,7 +2,7 @@
 
 from common.auth.caller import Caller
 from common.db import Connection
-from common.domain import renders
+from common.domain import render_lists
 from common.http.endpoint import endpoint
 from common.routing import Route
 from common.schemas.base import Page
@@ -12,4 +12,4 @@ from common.schemas.renders import ListedRender, ListRenders
 @endpoint(Route("GET", "/renders", scope="renders:read", needs=("storage",)))
 def main(conn: Connection, caller: Caller, query: ListRenders) -> Page[ListedRender]:
     """List the account's renders, newest first."""
-    return renders.list_page(conn, caller, query)
+    return render_lists.list_page(conn, caller, query)

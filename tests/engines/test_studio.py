@@ -311,3 +311,20 @@ def test_a_standard_picture_takes_less_than_four_seconds_of_processor_time() -> 
     started = time.process_time()
     render(sample("room_flat"), depth=sample("room_depth"), normal=sample("room_normal"))
     assert time.process_time() - started < 4
+
+
+def test_a_lit_wall_colours_what_is_beside_it() -> None:
+    """One bounce: the floor's warm light reaches the ceiling, which the sun does not."""
+    passes = {"depth": sample("room_depth"), "normal": sample("room_normal")}
+    snapshot = np.asarray(Image.open(SAMPLES / "room_flat.png").convert("RGB"))
+    ceiling = (slice(40, 110), slice(200, 1000))
+    green = snapshot.copy()
+    floor = np.abs(snapshot.astype(int) - snapshot[700, 300]).max(-1) < 12
+    green[floor] = (40, 160, 40)
+    plain, tinted = (pixels(render(encoded(a), **passes)[0])[ceiling].mean((0, 1)) for a in (snapshot, green))
+    assert (tinted[1] / tinted[0]) > 1.05 * (plain[1] / plain[0])
+
+
+def test_fog_veils_a_picture_without_passes() -> None:
+    plain, foggy = (pixels(render(sample("room_viewport"), p)[0]) for p in ("morning", "foggy morning"))
+    assert np.percentile(foggy, 2) > np.percentile(plain, 2) + 8

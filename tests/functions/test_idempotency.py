@@ -1,10 +1,12 @@
 """Idempotency-Key: the same POST again does nothing again."""
 
+import importlib
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from tests.functions.test_every_endpoint import PUBLIC_TABLE
 from tests.support import request
 
 
@@ -83,3 +85,111 @@ def test_a_render_needs_a_key(stack):
     body = {"uploadId": fresh(), "prompt": "a room"}
     refused = request(stack.base_url, "POST", "/renders", body=body, X_API_Key=stack.api_key)
     assert (refused.status, refused.code) == (400, "idempotency_key_required")
+
+
+#: Every POST that makes something, and a body for it; what must differ from call to call is `{}`.
+BODIES = {
+    "keys_create": {"name": "{}", "scopes": ["keys:read"]},
+    "projects_create": {"name": "{}"},
+    "renders_create": {"uploadId": "upload", "prompt": "{}", "quality": "draft"},
+    "uploads_create": {"fileName": "{}", "contentType": "image/png", "sizeBytes": 9, "purpose": "snapshot"},
+    "webhooks_register": {"url": "http://127.0.0.1:9/{}", "events": ["webhook.test"]},
+}
+SECRET = {"keys_create", "webhooks_register"}
+
+
+def spec(row):
+    return importlib.import_module(f"functions.{row['name']}.main").main.spec
+
+
+CREATING = [row for row in PUBLIC_TABLE if row["method"] == "POST" and spec(row).replay]
+
+
+@pytest.fixture(scope="module")
+def caller(new_account, snapshot_of):
+    _, key = new_account(1000)
+    return key, snapshot_of(key)
+
+
+@pytest.fixture(params=CREATING, ids=lambda row: row["name"])
+def post(request, stack, caller):  # `request` is pytest's own here
+    """Calls one of the creating POSTs: with a key, and with a word that makes the body another one."""
+    row, (api_key, upload) = request.param, caller
+
+    def call(key, word, **more):
+        body = {n: v.format(word) if isinstance(v, str) else v for n, v in BODIES[row["name"]].items()}
+        body |= {"uploadId": upload} if "uploadId" in body else {}
+        return send(stack, row, body | more, {"X-API-Key": api_key, "Idempotency-Key": key})
+
+    call.row, call.secret = row, row["name"] in SECRET
+    return call
+
+
+def send(stack, row, body, headers):
+    return request(stack.base_url, "POST", row["path"], body=body, **headers)
+
+
+def resources(stack, key):
+    return [r["resource_id"] for r in stack.sql("SELECT resource_id FROM idempotency_keys WHERE key = :k::text", k=key)]
+
+
+def test_every_creating_post_is_known_here():
+    assert {row["name"] for row in CREATING} == set(BODIES)
+
+
+def test_every_creating_post_does_its_work_once(stack, post):
+    key, word = fresh(), fresh()
+    first, again = post(key, word), post(key, word)
+    assert first.status in (201, 202), first.body
+    assert resources(stack, key) == [UUID(first.json["id"])]
+    if post.secret:
+        assert (again.status, again.code) == (409, "secret_already_shown")
+        return
+    assert (again.status, again.json["id"]) == (first.status, first.json["id"])
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+def test_every_creating_post_refuses_another_body_under_its_key(post):
+    key = fresh()
+    assert post(key, fresh()).status in (201, 202)
+    refused = post(key, fresh())
+    assert (refused.status, refused.code) == (422, "idempotency_mismatch")
+
+
+def test_every_creating_post_does_its_work_once_for_many_at_once(stack, post):
+    key, word = fresh(), fresh()
+    with ThreadPoolExecutor(12) as threads:
+        answers = list(threads.map(lambda _: post(key, word), range(12)))
+    made = {answer.json["id"] for answer in answers if answer.status in (201, 202)}
+    assert {str(found) for found in resources(stack, key)} == made
+    assert len(made) == 1
+    others = {answer.code for answer in answers if answer.status not in (201, 202)}
+    assert others <= {"idempotency_in_flight", "secret_already_shown"}
+
+
+def test_every_creating_post_leaves_its_key_free_when_it_was_refused(post):
+    key = fresh()
+    assert post(key, fresh(), nonsense=1).status == 422
+    assert post(key, fresh()).status in (201, 202)
+
+
+def test_a_key_that_was_used_elsewhere_is_another_request(stack, caller):
+    key, (api_key, upload) = fresh(), caller
+    headers = {"X-API-Key": api_key, "Idempotency-Key": key}
+    assert request(stack.base_url, "POST", "/projects", body={"name": key}, **headers).status == 201
+    refused = request(stack.base_url, "POST", "/renders", body={"uploadId": upload, "prompt": "a"}, **headers)
+    assert (refused.status, refused.code) == (422, "idempotency_mismatch")
+
+
+def test_a_replayed_render_is_shown_as_it_is_now_and_held_once(stack, new_account, snapshot_of):
+    account_id, api_key = new_account(10)
+    body = {"uploadId": snapshot_of(api_key), "prompt": "a", "quality": "draft"}
+    headers = {"X-API-Key": api_key, "Idempotency-Key": fresh()}
+    first = request(stack.base_url, "POST", "/renders", body=body, **headers, Prefer="wait=30")
+    again = request(stack.base_url, "POST", "/renders", body=body, **headers)
+    assert (first.json["status"], again.json["status"], again.status) == ("succeeded", "succeeded", 202)
+    assert again.headers["Location"] == first.headers["Location"]
+    held = stack.sql(
+        "SELECT count(*) AS n FROM credit_entries WHERE kind = 'hold' AND account_id = :a::uuid", a=account_id
+    )
+    assert held[0]["n"] == 1

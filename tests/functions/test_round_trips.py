@@ -12,11 +12,11 @@ from tests.support import request
 GETS = [row for row in TABLE if row["method"] == "GET" and not row["public"]]
 
 
-def round_trips(stack, method, path, **options):
+def round_trips(stack, method, path, key=None, **options):
     """Of the last of many calls: the first ones prepare their statements on whichever connections they get."""
     for _ in range(20):
         request_id = uuid4().hex
-        headers = {"X-Request-Id": request_id, "X-API-Key": stack.api_key, "Idempotency-Key": request_id}
+        headers = {"X-Request-Id": request_id, "X-API-Key": key or stack.api_key, "Idempotency-Key": request_id}
         request(stack.base_url, method, path, **headers, **options)
     log = stack.data / "logs" / "gateway.log"
     end = time.monotonic() + 5
@@ -31,6 +31,12 @@ def round_trips(stack, method, path, **options):
 def test_a_get_with_an_api_key_waits_for_the_database_at_most_twice(stack, row):
     path = re.sub(r"\{\w+\}", str(uuid4()), row["path"])
     assert round_trips(stack, "GET", path) == 2
+
+
+def test_an_order_of_a_render_waits_for_the_database_at_most_eight_times(stack, new_account, snapshot_of):
+    _, key = new_account(100)
+    body = {"uploadId": snapshot_of(key), "prompt": "a", "quality": "draft"}
+    assert round_trips(stack, "POST", "/renders", key, body=body) <= 8
 
 
 def test_a_creating_post_waits_for_the_database_at_most_eight_times(stack):

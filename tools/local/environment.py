@@ -11,9 +11,13 @@ BUCKET = "renderiq-local"
 ACCOUNT_DOMAIN = f"{PROJECT}.iam.gserviceaccount.com"
 SIGNER, TASKS_ACCOUNT = f"storage@{ACCOUNT_DOMAIN}", f"tasks@{ACCOUNT_DOMAIN}"
 DELIVERY_SHARDS = 4
-#: What may be set from outside for an experiment: limits, an issuer to trust, something in front of the storage.
+#: What may be set from outside for an experiment: something in front of the storage, an engine of one's own, limits,
+#: an issuer to trust.
 OVERRIDES = (
     "STORAGE_ENDPOINT",
+    "GCS_CDN_DOMAIN",
+    "GEMINI_MODEL",
+    "GEMINI_ENDPOINT",
     "USER_RATE_PER_MINUTE",
     "PLATFORM_RATE_PER_MINUTE",
     "FAILURES_PER_MINUTE",

@@ -1,0 +1,56 @@
+"""The books are compared each night, and by the operator."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+DAMAGE = (
+    "UPDATE credit_accounts SET granted = granted + :n::int, available = available + :n WHERE account_id = :id::uuid"
+)
+
+
+def reconcile(url):
+    return subprocess.run(
+        [sys.executable, "-m", "tools.reconcile"],
+        cwd=ROOT,
+        env=dict(os.environ) | {"DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_operators_command_names_the_account_and_what_differs(database):
+    good, bad = database.account(5), database.account(5)
+    database.sql(DAMAGE + " RETURNING 1", n=3, id=bad.account_id)
+    done = reconcile(database.app_url)
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if str(bad.account_id) in line]
+    assert line.endswith("entries_available: 5, not 8  entries_granted: 5, not 8")
+    assert str(good.account_id) not in done.stdout
+    database.sql(DAMAGE + " RETURNING 1", n=-3, id=bad.account_id)
+    assert str(bad.account_id) not in reconcile(database.app_url).stdout
+
+
+def test_the_sweep_compares_the_books_once_a_day_and_logs_what_differs(stack):
+    log = stack.data / "logs" / "gateway.log"
+
+    def wait_for(text):
+        end = time.monotonic() + 30
+        while text not in log.read_text():
+            if time.monotonic() > end:
+                pytest.fail(f"{text} was not logged")
+            time.sleep(0.1)
+
+    wait_for("event=credits_reconciled")
+    account = stack.sql("SELECT account_id FROM credit_accounts LIMIT 1")[0]["account_id"]
+    stack.sql(DAMAGE + " RETURNING 1", n=3, id=account)
+    before = log.read_text().count("event=credits_reconciled")
+    stack.sql("UPDATE housekeeping SET done_at = done_at - interval '1 day' RETURNING 1")
+    wait_for(f"event=credits_differ accountId={account}")
+    stack.sql(DAMAGE + " RETURNING 1", n=-3, id=account)
+    assert log.read_text().count("event=credits_reconciled") <= before + 1
