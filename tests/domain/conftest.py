@@ -15,8 +15,8 @@ from common.dal import accounts, credits
 from common.db import Connection, connect_url
 from common.platforms import Detected
 from tests.conftest import ROOT
+from tools.local.ports import free_ports
 from tools.local.postgres import Postgres
-from tools.local.stack import _free_ports
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Database:
 
 @pytest.fixture(scope="session")
 def database(tmp_path_factory):
-    server = Postgres(tmp_path_factory.mktemp("database"), *_free_ports(1), durable=False)
+    server = Postgres(tmp_path_factory.mktemp("database"), *free_ports(1), durable=False)
     server.start()
     env = dict(os.environ) | {"MIGRATIONS_DATABASE_URL": server.owner_url}
     subprocess.run([sys.executable, "-m", "alembic", "upgrade", "head"], cwd=ROOT, env=env, check=True)

@@ -6,8 +6,8 @@ import sys
 
 from common.db import Connection, connect_url
 from tests.conftest import ROOT
+from tools.local.ports import free_ports
 from tools.local.postgres import Postgres
-from tools.local.stack import _free_ports
 
 SCHEMA = """
 SELECT 'column' AS kind, table_name || '.' || column_name AS name,
@@ -24,7 +24,7 @@ ORDER BY 1, 2
 
 
 def test_migrations_go_down_one_by_one_and_up_again_to_the_same_schema(tmp_path):
-    server = Postgres(tmp_path / "postgres", *_free_ports(1), durable=False)
+    server = Postgres(tmp_path / "postgres", *free_ports(1), durable=False)
     server.start()
 
     def alembic(*words):
