@@ -25,12 +25,16 @@ def enqueue_render(render_id: UUID, attempt: int, generation: int, at: datetime 
 
 
 def enqueue_delivery(
-    delivery_id: UUID, webhook_id: UUID, attempt: int, generation: int | str, at: datetime | None = None
+    delivery_id: UUID, webhook_id: UUID, attempt: int, generation: int, at: datetime | None = None, reason: str = ""
 ) -> None:
-    """Have `tasks_deliver_webhook` attempt a delivery. A webhook's deliveries share one queue."""
+    """Have `tasks_deliver_webhook` attempt a delivery. A webhook's deliveries share one queue.
+
+    `reason` tells tasks of one generation apart.
+    """
     queues = settings().delivery_queues
     queue = queues[webhook_id.int % len(queues)]
-    enqueue(queue, {"deliveryId": str(delivery_id)}, task_name(delivery_id, attempt, generation), at)
+    name = task_name(delivery_id, attempt, f"{generation}{reason}")
+    enqueue(queue, {"deliveryId": str(delivery_id), "generation": generation}, name, at)
 
 
 def task_name(row_id: UUID, attempt: int, generation: int | str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -10,6 +11,9 @@ from common.errors import BadRequest
 from common.schemas.base import Response
 
 Item = TypeVar("Item", bound=Response)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_LAST_MILLISECOND = 2**48 - 1
 
 
 def encode(last_id: UUID) -> str:
@@ -35,3 +39,9 @@ def cut(items: Sequence[Item], limit: int) -> tuple[list[Item], str | None]:
     if len(items) <= limit:
         return list(items), None
     return list(items[:limit]), encode(items[limit - 1].id)  # type: ignore[attr-defined]
+
+
+def first_id(moment: datetime) -> UUID:
+    """The smallest id (UUIDv7) that is made at `moment`: what is made then or later has none below it."""
+    milliseconds = (moment - _EPOCH) // _MILLISECOND
+    return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from common.clients import storage
+from common.clock import now
 from common.config import settings
 from common.db import Row
 from common.schemas.renders import CreatedRender, File, ListedRender, Output, Render
@@ -49,6 +50,15 @@ def present(data: Mapping[str, Any]) -> dict[str, Any]:
     if not data.get("output"):
         return dict(data)
     return {**data, "output": Output.model_validate(_signed_output(data["output"]["files"])).wire()}
+
+
+def present_unsigned(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's `data` as `present` will show it, for checking: its files' URLs lead nowhere."""
+    if not data.get("output"):
+        return dict(data)
+    nowhere = {"url": "https://unsigned.invalid/", "expires_at": now()}
+    files = [File.model_validate(file | nowhere) for file in data["output"]["files"]]
+    return {**data, "output": Output(files=files).wire()}
 
 
 def _plain(row: Row) -> dict[str, Any]:

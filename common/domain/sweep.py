@@ -3,12 +3,16 @@
 Rows are their own outbox: whatever is due and has no live task is given a new generation, and a new task.
 """
 
+import time
+from collections.abc import Callable
+
 from common import db, log
-from common.dal import deliveries as deliveries_dal
-from common.dal import idempotency
-from common.domain import events, renders, uploads
+from common.dal import delivery_work, idempotency
+from common.domain import events, recoveries, renders, uploads
 
 BATCH = 200
+#: How long one kind of work goes on in a round, batch by batch; the rest waits for the next round.
+WORK_S = 15.0
 
 
 def run() -> None:
@@ -17,18 +21,30 @@ def run() -> None:
         "renders": renders.sweep_due(BATCH),
         "expiredRenders": renders.expire_overdue(BATCH),
         "expiredUploads": uploads.expire_overdue(BATCH),
-        "deliveries": _deliveries(BATCH),
+        "recoveredDeliveries": _batches(recoveries.sweep),
+        "deliveries": _batches(_deliveries),
         "forgottenKeys": _idempotency_keys(BATCH),
     }
     if any(done.values()):
         log.event("sweep", **done)
 
 
+def _batches(work: Callable[[int], int]) -> int:
+    """`work` until there is nothing left of it or the time is over; how much was done."""
+    end, total = time.monotonic() + WORK_S, 0
+    while time.monotonic() < end:
+        done = work(BATCH)
+        total += done
+        if not done:
+            break
+    return total
+
+
 def _deliveries(limit: int) -> int:
     with db.transaction() as conn:
-        rows = deliveries_dal.claim_due(conn, limit)
+        rows = delivery_work.claim_due(conn, limit)
         for row in rows:
-            conn.after_commit(lambda row=row: events.enqueue(row))  # type: ignore[misc]  # binds this row
+            events.enqueue_after_commit(conn, row)
     return len(rows)
 
 

@@ -206,7 +206,7 @@ class Stack:
         self._stop.callback(path.unlink, missing_ok=True)
 
 
-#: What may be set from outside for an experiment: the limits.
+#: What may be set from outside for an experiment: limits, and how soon a failed delivery is tried again.
 LIMITS = (
     "USER_RATE_PER_MINUTE",
     "PLATFORM_RATE_PER_MINUTE",
@@ -214,6 +214,7 @@ LIMITS = (
     "SIGNINS_PER_MINUTE_OF_ADDRESS",
     "SIGNINS_PER_MINUTE_OF_ACCOUNT",
     "MINIMUM_PLUGIN_VERSIONS",
+    "WEBHOOK_RETRY_DELAYS_S",
 )
 
 

@@ -1,0 +1,63 @@
+"""Recoveries: what ended as dead or skipped is attempted again, however many there are.
+
+The first few go at once, the rest in batches by the sweep; the deliveries tell how far it is.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from common import db
+from common.auth.caller import Caller
+from common.dal import recoveries as dal
+from common.db import Connection, Row
+from common.domain import events, paging, webhooks
+from common.errors import Invalid, NotFound
+from common.schemas.webhooks import RecoverWebhook, Recovery
+
+#: Each is a call to Cloud Tasks that the caller waits for.
+AT_ONCE = 50
+
+
+def create(conn: Connection, caller: Caller, webhook_id: UUID, body: RecoverWebhook) -> Recovery:
+    """Recover a webhook's deliveries. Conflict `webhook_not_active`, but for a dry run. Again does nothing twice."""
+    if body.until and body.until <= body.since:
+        raise Invalid("The time has no length.", errors=[{"field": "until", "message": "is not after since"}])
+    webhook = webhooks.lock(conn, caller, webhook_id)
+    if not body.dry_run:
+        webhooks.require_active(webhook)
+    asked: dict[str, Any] = {"statuses": sorted(set(body.statuses)), "since": body.since, "until": body.until}
+    matched = dal.count(conn, webhook_id, **asked, first=paging.first_id(body.since))
+    enqueued = 0 if body.dry_run else matched
+    made = dal.insert(conn, caller.account_id, webhook_id, **asked, matched=matched, enqueued=enqueued)
+    if enqueued:
+        _work(conn, made["id"], AT_ONCE)
+    return Recovery.model_validate(made)
+
+
+def get(conn: Connection, caller: Caller, recovery_id: UUID) -> Recovery:
+    """A recovery as it was answered. NotFound."""
+    row = dal.find(conn, caller.account_id, recovery_id)
+    if row is None:
+        raise NotFound
+    return Recovery.model_validate(row)
+
+
+def sweep(limit: int) -> int:
+    """Put back at most `limit` deliveries of the oldest recovery that is not complete; how many."""
+    with db.transaction() as conn:
+        return len(_work(conn, None, limit))
+
+
+def _work(conn: Connection, recovery_id: UUID | None, limit: int) -> list[Row]:
+    """One batch. A webhook that is not active any more ends its recoveries: what is left stays as it is."""
+    order = dal.lock_open(conn, recovery_id)
+    if order is None:
+        return []
+    done = []
+    if dal.lock_webhook(conn, order["webhook_id"]):
+        done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit)
+    if len(done) < limit:
+        dal.complete(conn, order["id"])
+    for row in done:
+        events.enqueue_after_commit(conn, row)
+    return done
