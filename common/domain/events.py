@@ -1,6 +1,8 @@
 """Events: published in the transaction of what happened, delivered after it."""
 
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from common.schemas.events import EVENTS
 
 #: Of a payload as it is stored. The largest a caller can cause has about 30 KiB.
 MAX_PAYLOAD_BYTES = 64 << 10
+ENQUEUERS = 8
 
 
 def publish(conn: Connection, account_id: UUID, event_type: str, data: dict[str, Any]) -> list[Row]:
@@ -47,6 +50,17 @@ def enqueue(row: Row) -> None:
 def enqueue_after_commit(conn: Connection, row: Row) -> None:
     """`enqueue` once the transaction of `conn` is committed."""
     conn.after_commit(lambda: enqueue(row))
+
+
+def enqueue_all_after_commit(conn: Connection, rows: Sequence[Row]) -> None:
+    """`enqueue` of many, side by side: each is a call to Cloud Tasks."""
+
+    def enqueue_all() -> None:
+        with ThreadPoolExecutor(ENQUEUERS) as pool:
+            list(pool.map(enqueue, rows))
+
+    if rows:
+        conn.after_commit(enqueue_all)
 
 
 def _publish(

@@ -58,6 +58,5 @@ def _work(conn: Connection, recovery_id: UUID | None, limit: int) -> list[Row]:
         done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit)
     if len(done) < limit:
         dal.complete(conn, order["id"])
-    for row in done:
-        events.enqueue_after_commit(conn, row)
+    events.enqueue_all_after_commit(conn, done)
     return done

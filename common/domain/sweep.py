@@ -43,8 +43,7 @@ def _batches(work: Callable[[int], int]) -> int:
 def _deliveries(limit: int) -> int:
     with db.transaction() as conn:
         rows = delivery_work.claim_due(conn, limit)
-        for row in rows:
-            events.enqueue_after_commit(conn, row)
+        events.enqueue_all_after_commit(conn, rows)
     return len(rows)
 
 
