@@ -94,7 +94,7 @@ def enable(conn: Connection, account_id: UUID, webhook_id: UUID) -> None:
         """
         UPDATE plugin_webhooks
         SET status = 'active', disabled_at = NULL, disabled_reason = NULL, failing_since = NULL,
-            failures_in_row = 0, last_error = NULL
+            failures_in_row = 0, last_error = NULL, ending = false
         WHERE id = :webhook_id::uuid AND account_id = :account_id::uuid AND status <> 'active'
         RETURNING id
         """,
@@ -132,7 +132,10 @@ def delete(conn: Connection, account_id: UUID, webhook_id: UUID) -> None:
 
 
 def end_pending(conn: Connection, webhook_id: UUID, status: str, limit: int) -> int:
-    """End at most `limit` pending deliveries of a locked webhook as `skipped` or `canceled`; how many."""
+    """End at most `limit` pending deliveries of a locked webhook as `skipped` or `canceled`; how many.
+
+    When there may be more, the webhook is `ending` until the sweep has ended them, too.
+    """
     row = conn.one(
         """
         WITH ended AS (
@@ -143,7 +146,8 @@ def end_pending(conn: Connection, webhook_id: UUID, status: str, limit: int) -> 
             WHERE d.id = p.id AND d.status = 'pending'
             RETURNING d.id
         )
-        UPDATE plugin_webhooks w SET pending = w.pending - (SELECT count(*) FROM ended)
+        UPDATE plugin_webhooks w
+        SET pending = w.pending - (SELECT count(*) FROM ended), ending = (SELECT count(*) FROM ended) = :limit
         WHERE w.id = :webhook_id
         RETURNING (SELECT count(*) FROM ended) AS ended
         """,
@@ -152,6 +156,17 @@ def end_pending(conn: Connection, webhook_id: UUID, status: str, limit: int) -> 
         limit=limit,
     )
     return int(row["ended"])
+
+
+def lock_ending(conn: Connection) -> Row | None:
+    """Lock a webhook that is not active and has pending deliveries left, and tell how they end."""
+    return conn.maybe(
+        """
+        SELECT id, CASE WHEN deleted_at IS NULL THEN 'skipped' ELSE 'canceled' END AS ends_as
+        FROM plugin_webhooks WHERE ending
+        LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+        """
+    )
 
 
 def retire_secrets(conn: Connection, webhook_id: UUID, overlap_s: int) -> Row:

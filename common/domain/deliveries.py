@@ -1,5 +1,6 @@
 """Deliveries as their owner sees them: listed, shown, tried again by hand. Their work is in `delivery_task`."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from common.schemas.base import Page
 from common.schemas.deliveries import Delivery, ListDeliveries, ShownDelivery
 
 ATTEMPTS_SHOWN = 100
+#: No transaction takes longer.
+LONGEST = timedelta(hours=1)
 
 
 def list_page(conn: Connection, caller: Caller, query: ListDeliveries) -> Page[Delivery]:
@@ -26,11 +29,20 @@ def list_page(conn: Connection, caller: Caller, query: ListDeliveries) -> Page[D
         since=query.since,
         until=query.until,
         first=paging.first_id(query.since) if query.since else None,
-        before=paging.decode(query.cursor),
+        before=_before(query),
         limit=query.limit + 1,
     )
     items, next_cursor = paging.cut([Delivery.model_validate(row) for row in rows], query.limit)
     return Page[Delivery](items=items, next_cursor=next_cursor)
+
+
+def _before(query: ListDeliveries) -> UUID | None:
+    """The id that the page starts below: the cursor's, or one that is surely made after `until`.
+
+    An id is a little younger than `created_at`, which is when its transaction began.
+    """
+    bounds = [paging.decode(query.cursor), paging.first_id(query.until, LONGEST) if query.until else None]
+    return min((bound for bound in bounds if bound), default=None)
 
 
 def get(conn: Connection, caller: Caller, delivery_id: UUID) -> ShownDelivery:

@@ -41,7 +41,7 @@ def cut(items: Sequence[Item], limit: int) -> tuple[list[Item], str | None]:
     return list(items[:limit]), encode(items[limit - 1].id)  # type: ignore[attr-defined]
 
 
-def first_id(moment: datetime) -> UUID:
-    """The smallest id (UUIDv7) that is made at `moment`: what is made then or later has none below it."""
-    milliseconds = (moment - _EPOCH) // _MILLISECOND
+def first_id(moment: datetime, later: timedelta = timedelta()) -> UUID:
+    """The smallest id (UUIDv7) that is made `later` than `moment`: what is made then or after it has none below."""
+    milliseconds = (moment - _EPOCH) // _MILLISECOND + later // _MILLISECOND
     return UUID(int=min(max(milliseconds, 0), _LAST_MILLISECOND) << 80)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from common import db, log
 from common.dal import delivery_work, idempotency
-from common.domain import events, recoveries, renders, uploads
+from common.domain import events, recoveries, renders, uploads, webhooks
 
 BATCH = 200
 #: How long one kind of work goes on in a round, batch by batch; the rest waits for the next round.
@@ -21,6 +21,7 @@ def run() -> None:
         "renders": renders.sweep_due(BATCH),
         "expiredRenders": renders.expire_overdue(BATCH),
         "expiredUploads": uploads.expire_overdue(BATCH),
+        "endedDeliveries": _batches(webhooks.sweep_ending),
         "recoveredDeliveries": _batches(recoveries.sweep),
         "deliveries": _batches(_deliveries),
         "forgottenKeys": _idempotency_keys(BATCH),

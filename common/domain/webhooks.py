@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from common import db
 from common.auth.caller import Caller
 from common.config import settings
 from common.dal import webhooks as dal
@@ -23,8 +24,8 @@ from common.schemas.webhooks import (
 from common.webhooks import secrets, signing, urls
 
 DISABLED_BY_OWNER = "Disabled by its owner."
-#: Ended in one statement, so that no statement runs into its time limit.
-END_BATCH = 20_000
+#: Of a webhook's pending deliveries those that end with it, about half a second's worth; the sweep ends the rest.
+END_AT_ONCE = 5000
 #: Rotated-out secrets that sign beside the current one, at most: a signature's header has its limits.
 OLDER_SECRETS = 4
 
@@ -99,13 +100,20 @@ def delete(conn: Connection, caller: Caller, webhook_id: UUID) -> None:
     """Delete a webhook; what it still was to deliver is canceled."""
     lock(conn, caller, webhook_id)
     dal.delete(conn, caller.account_id, webhook_id)
-    _end_pending(conn, webhook_id, "canceled")
+    dal.end_pending(conn, webhook_id, "canceled", END_AT_ONCE)
 
 
 def stop(conn: Connection, webhook_id: UUID, status: str, reason: str) -> None:
     """Send nothing more to a locked webhook: `disabled` or `failing`, with the reason; its pending are skipped."""
     dal.disable(conn, webhook_id, status, reason)
-    _end_pending(conn, webhook_id, "skipped")
+    dal.end_pending(conn, webhook_id, "skipped", END_AT_ONCE)
+
+
+def sweep_ending(limit: int) -> int:
+    """End at most `limit` deliveries that a webhook's end left pending; how many."""
+    with db.transaction() as conn:
+        row = dal.lock_ending(conn)
+        return dal.end_pending(conn, row["id"], row["ends_as"], limit) if row else 0
 
 
 def lock(conn: Connection, caller: Caller, webhook_id: UUID) -> Row:
@@ -138,11 +146,6 @@ def _check_url(url: str) -> None:
     except urls.UrlNotAllowed as error:
         problem = [{"field": "url", "message": str(error)}]
         raise Invalid(f"Nothing is sent to this URL: {error}", code="url_not_allowed", errors=problem) from None
-
-
-def _end_pending(conn: Connection, webhook_id: UUID, status: str) -> None:
-    while dal.end_pending(conn, webhook_id, status, END_BATCH) == END_BATCH:
-        pass
 
 
 def _webhook(row: Row) -> Webhook:

@@ -23,6 +23,16 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _utc(moment: datetime) -> datetime:
+    """In UTC, where the first hours of year 1 and the last of 9999 may not be."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be within the years 1 to 9999, UTC") from None
+
+
+#: A time that a caller sends.
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 Time = Annotated[AwareDatetime, PlainSerializer(rfc3339, when_used="json")]
 Text = Annotated[str, AfterValidator(_no_nul)]
 

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from common.schemas.base import PageQuery, Request, Response, Time
+from common.schemas.base import Moment, PageQuery, Request, Response, Time
 from common.schemas.webhooks import Event
 
 Status = Literal["pending", "delivering", "succeeded", "dead", "canceled", "skipped"]
@@ -31,8 +31,8 @@ class ListDeliveries(PageQuery):
     status: Status | None = None
     event_type: Event | None = None
     error_class: ErrorClass | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class Delivery(Response):

@@ -3,9 +3,9 @@
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from common.schemas.base import Request, Response, Text, Time
+from common.schemas.base import Moment, Request, Response, Text, Time
 
 Event = Literal["render.completed", "render.failed", "render.canceled", "webhook.test"]
 Status = Literal["active", "disabled", "failing"]
@@ -98,8 +98,8 @@ class StartedTest(Response):
 class RecoverWebhook(Request):
     """Which deliveries, by when they were made, to attempt again; `since` is included, `until` is not."""
 
-    since: AwareDatetime
-    until: AwareDatetime | None = None
+    since: Moment
+    until: Moment | None = None
     statuses: Annotated[tuple[Literal["dead", "skipped"], ...], Field(min_length=1, max_length=2)] = ("dead", "skipped")
     dry_run: bool = False
 

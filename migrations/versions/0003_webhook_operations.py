@@ -30,7 +30,11 @@ ALTER TABLE plugin_webhooks DROP COLUMN secret, DROP COLUMN previous_secret, DRO
 """
 
 COUNTS = """
-ALTER TABLE plugin_webhooks ADD COLUMN pending bigint NOT NULL DEFAULT 0;
+ALTER TABLE plugin_webhooks
+    ADD COLUMN pending bigint NOT NULL DEFAULT 0,
+    -- Not active any more, with more pending deliveries than were ended with it: the sweep ends the rest.
+    ADD COLUMN ending boolean NOT NULL DEFAULT false;
+CREATE INDEX plugin_webhooks_ending ON plugin_webhooks (id) WHERE ending;
 UPDATE plugin_webhooks w
 SET pending = (SELECT count(*) FROM webhook_deliveries d
                WHERE d.webhook_id = w.id AND d.status IN ('pending', 'delivering'));
@@ -123,7 +127,7 @@ DROP INDEX webhook_deliveries_by_hour, webhook_attempts_by_hour, webhook_deliver
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (webhook_id) WHERE status = 'pending';
 ALTER TABLE webhook_attempts DROP COLUMN webhook_id;
 DROP TABLE webhook_recoveries;
-ALTER TABLE plugin_webhooks DROP COLUMN pending, RESET (fillfactor);
+ALTER TABLE plugin_webhooks DROP COLUMN pending, DROP COLUMN ending, RESET (fillfactor);
 ALTER TABLE plugin_webhooks
     ADD COLUMN secret bytea, ADD COLUMN previous_secret bytea, ADD COLUMN previous_valid_until timestamptz;
 UPDATE plugin_webhooks w SET secret = s.sealed

@@ -152,6 +152,7 @@ def test_a_recovery_with_a_key_is_answered_alike(api, receiver, webhook):
         {"since": None},
         {"since": "yesterday"},
         {"since": "2026-01-01T00:00:00"},
+        {"since": "0001-01-01T00:00:00+14:00"},
         {"statuses": []},
         {"statuses": ["pending"]},
         {"until": "2026-01-01T00:00:00Z"},

@@ -52,10 +52,25 @@ def test_every_filter_filters(api, receiver):
 
 @pytest.mark.parametrize(
     "query",
-    ["status=lost", "webhookId=1", "eventType=x", "errorClass=x", "since=today", "since=2026-01-01T00:00:00", "x=1"],
+    ["status=lost", "webhookId=1", "eventType=x", "errorClass=x", "since=today", "since=2026-01-01T00:00:00", "x=1"]
+    + ["since=0001-01-01T00:00:00%2B14:00", "until=9999-12-31T23:59:59-14:00", "until=999999999999999"],
 )
 def test_a_filter_that_cannot_be_is_refused(api, query):
     assert api.call("GET", f"/deliveries?{query}").code == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=0001-01-01T00:00:00Z&until=9999-12-31T23:59:59.999999Z",
+        "since=1960-01-01T00:00:00Z",
+    ],
+)
+def test_any_time_is_taken(api, receiver, webhook, query):
+    (delivery,) = api.send(webhook)
+    answer = api.call("GET", f"/deliveries?webhookId={webhook['id']}&{query}")
+    assert [item["id"] for item in answer.json["items"]] == [delivery]
+    assert api.recover(webhook, since="0001-01-01T00:00:00Z", until="9999-12-31T23:59:59Z").status == 202
 
 
 def test_pages_are_whole_and_do_not_move_while_more_comes(api, receiver, webhook):

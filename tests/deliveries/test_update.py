@@ -76,6 +76,24 @@ def test_disabling_skips_what_is_pending_and_enabling_lets_it_be_recovered(api, 
     assert [attempt["trigger"] for attempt in shown["attemptLog"]] == ["schedule", "recover"]
 
 
+@pytest.mark.parametrize("how", ["disabled", "deleted"])
+def test_a_long_line_of_pending_deliveries_ends_with_its_webhook(api, webhook, how):
+    api.sql(
+        "WITH made AS (INSERT INTO webhook_deliveries"
+        " (account_id, webhook_id, event_id, event_type, payload, due_at, sweep_at)"
+        " SELECT account_id, id, uuidv7(), 'webhook.test', '{}', now() + interval '1 day', now() + interval '1 day'"
+        " FROM plugin_webhooks, generate_series(1, 6000) WHERE id = :id::uuid)"
+        " UPDATE plugin_webhooks SET pending = 6000 WHERE id = :id::uuid RETURNING id",
+        id=webhook["id"],
+    )
+    if how == "disabled":
+        assert api.patch(webhook, status="disabled").json["counts"]["pending"] == 1000
+    else:
+        api.call("DELETE", f"/webhooks/{webhook['id']}")
+    ends_as = {"disabled": "skipped", "deleted": "canceled"}[how]
+    until(lambda: api.statuses(webhook), lambda found: found == {ends_as: 6000})
+
+
 def test_what_is_in_flight_while_its_webhook_is_disabled_ends_as_skipped_when_it_fails(api, receiver, webhook):
     receiver.gate.clear()
     receiver.usual = (500, {})
