@@ -14,9 +14,9 @@ import pytest
 from tests.conftest import start_stack, stop_stack
 from tests.deliveries.conftest import Api, until
 from tests.deliveries.test_dead_letters import SKIPPED
-from tests.processes import Part
 from tests.receiver import Receiver
 from tests.support import request
+from tools.local.parts import Part
 from tools.local.stack import DELIVERY_SHARDS, LOCATION
 
 
@@ -36,7 +36,7 @@ def api(stack):
 @pytest.fixture(scope="module")
 def gateway(stack):
     """All functions: workers and producers alike."""
-    part = Part(stack, "gateway")
+    part = Part("gateway", stack.data, stack.ports["gateway"])
     yield part
     part.stop()
 
@@ -44,7 +44,7 @@ def gateway(stack):
 @pytest.fixture(scope="module")
 def tasks(stack):
     """The queues."""
-    part = Part(stack, "tasks")
+    part = Part("tasks", stack.data, stack.ports["tasks"])
     yield part
     part.stop()
 

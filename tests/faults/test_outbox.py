@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import start_stack, stop_stack
-from tests.processes import pid_of
+from tools.local.parts import pid_of
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 
