@@ -49,7 +49,6 @@ def main() -> int:
     parser.add_argument("bench", nargs="*", choices=[[], *benches], help="which ones (default: all)")
     chosen = parser.parse_args().bench or list(benches)
     os.environ |= {"USER_RATE_PER_MINUTE": "1000000", "PLATFORM_RATE_PER_MINUTE": "1000000"}
-    os.environ |= {"WEBHOOK_RETRY_DELAYS_S": "1,2,4,8,16,32"}
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack", 0) as stack:
         running = stack.start()
         for name in chosen:

@@ -10,25 +10,6 @@ from uuid import UUID
 from common.db import Connection, Row
 
 
-def count(
-    conn: Connection, webhook_id: UUID, *, statuses: list[str], since: datetime, until: datetime | None, first: UUID
-) -> int:
-    """How many deliveries of a locked webhook an order would put back; `first` is the first id of `since`."""
-    row = conn.one(
-        """
-        SELECT count(*) AS matched FROM webhook_deliveries
-        WHERE webhook_id = :webhook_id::uuid AND status = ANY (:statuses::text[]) AND id >= :first::uuid
-          AND created_at >= :since::timestamptz AND (:until::timestamptz IS NULL OR created_at < :until)
-        """,
-        webhook_id=webhook_id,
-        statuses=statuses,
-        since=since,
-        until=until,
-        first=first,
-    )
-    return int(row["matched"])
-
-
 def insert(
     conn: Connection,
     account_id: UUID,
@@ -37,26 +18,34 @@ def insert(
     statuses: list[str],
     since: datetime,
     until: datetime | None,
-    matched: int,
-    enqueued: int,
+    first: UUID,
+    dry_run: bool,
+    at_once: int,
 ) -> Row:
-    """A new order; one that has nothing to do is complete."""
+    """A new order for a locked webhook, with how many deliveries it matches; `first` is the first id of `since`.
+
+    One of at most `at_once` deliveries, and a dry run, which puts back none, are complete.
+    """
     return conn.one(
         """
         INSERT INTO webhook_recoveries
             (account_id, webhook_id, statuses, since, until, matched, enqueued, created_at, completed_at)
-        VALUES (:account_id::uuid, :webhook_id::uuid, :statuses::text[], :since::timestamptz,
-                coalesce(:until::timestamptz, 'infinity'), :matched::bigint, :enqueued::bigint, clock_timestamp(),
-                CASE WHEN :enqueued = 0 THEN now() END)
-        RETURNING id, matched, enqueued
+        SELECT :account_id::uuid, :webhook_id::uuid, :statuses::text[], :since::timestamptz,
+               coalesce(:until::timestamptz, 'infinity'), count(*), CASE WHEN :dry_run::bool THEN 0 ELSE count(*) END,
+               clock_timestamp(), CASE WHEN :dry_run OR count(*) <= :at_once::int THEN now() END
+        FROM webhook_deliveries
+        WHERE webhook_id = :webhook_id AND status = ANY (:statuses) AND id >= :first::uuid
+          AND created_at >= :since AND (:until IS NULL OR created_at < :until)
+        RETURNING id, webhook_id, matched, enqueued
         """,
         account_id=account_id,
         webhook_id=webhook_id,
         statuses=statuses,
         since=since,
         until=until,
-        matched=matched,
-        enqueued=enqueued,
+        first=first,
+        dry_run=dry_run,
+        at_once=at_once,
     )
 
 
@@ -72,16 +61,15 @@ def find(conn: Connection, account_id: UUID, recovery_id: UUID) -> Row | None:
     )
 
 
-def lock_open(conn: Connection, recovery_id: UUID | None) -> Row | None:
-    """Lock the oldest order that is not complete and nobody works on, or the one given, for `work`."""
+def lock_open(conn: Connection) -> Row | None:
+    """Lock the oldest order that is not complete and nobody works on, for `work`."""
     return conn.maybe(
         """
         SELECT id, webhook_id, since FROM webhook_recoveries
-        WHERE completed_at IS NULL AND (:recovery_id::uuid IS NULL OR id = :recovery_id)
+        WHERE completed_at IS NULL
         ORDER BY id LIMIT 1
         FOR UPDATE SKIP LOCKED
-        """,
-        recovery_id=recovery_id,
+        """
     )
 
 
@@ -98,7 +86,10 @@ def lock_webhook(conn: Connection, webhook_id: UUID) -> bool:
 
 
 def work(conn: Connection, recovery_id: UUID, *, first: UUID, limit: int) -> list[Row]:
-    """Put back at most `limit` of a locked order's deliveries, oldest first, with a new schedule; those put back."""
+    """Put back at most `limit` of an order's deliveries, oldest first, with a new schedule; those put back.
+
+    Its webhook is locked.
+    """
     return conn.rows(
         """
         WITH wanted AS (

@@ -3,13 +3,12 @@
 The first few go at once, the rest in batches by the sweep; the deliveries tell how far it is.
 """
 
-from typing import Any
 from uuid import UUID
 
 from common import db
 from common.auth.caller import Caller
 from common.dal import recoveries as dal
-from common.db import Connection, Row
+from common.db import Connection
 from common.domain import events, paging, webhooks
 from common.errors import Invalid, NotFound
 from common.schemas.webhooks import RecoverWebhook, Recovery
@@ -25,12 +24,20 @@ def create(conn: Connection, caller: Caller, webhook_id: UUID, body: RecoverWebh
     webhook = webhooks.lock(conn, caller, webhook_id)
     if not body.dry_run:
         webhooks.require_active(webhook)
-    asked: dict[str, Any] = {"statuses": sorted(set(body.statuses)), "since": body.since, "until": body.until}
-    matched = dal.count(conn, webhook_id, **asked, first=paging.first_id(body.since))
-    enqueued = 0 if body.dry_run else matched
-    made = dal.insert(conn, caller.account_id, webhook_id, **asked, matched=matched, enqueued=enqueued)
-    if enqueued:
-        _work(conn, made["id"], AT_ONCE)
+    first = paging.first_id(body.since)
+    made = dal.insert(
+        conn,
+        caller.account_id,
+        webhook_id,
+        statuses=sorted(set(body.statuses)),
+        since=body.since,
+        until=body.until,
+        first=first,
+        dry_run=body.dry_run,
+        at_once=AT_ONCE,
+    )
+    if made["enqueued"]:
+        events.enqueue_all_after_commit(conn, dal.work(conn, made["id"], first=first, limit=AT_ONCE))
     return Recovery.model_validate(made)
 
 
@@ -43,20 +50,18 @@ def get(conn: Connection, caller: Caller, recovery_id: UUID) -> Recovery:
 
 
 def sweep(limit: int) -> int:
-    """Put back at most `limit` deliveries of the oldest recovery that is not complete; how many."""
+    """Put back at most `limit` deliveries of the oldest recovery that is not complete; how many.
+
+    A webhook that is not active any more ends its recoveries: what is left stays as it is.
+    """
     with db.transaction() as conn:
-        return len(_work(conn, None, limit))
-
-
-def _work(conn: Connection, recovery_id: UUID | None, limit: int) -> list[Row]:
-    """One batch. A webhook that is not active any more ends its recoveries: what is left stays as it is."""
-    order = dal.lock_open(conn, recovery_id)
-    if order is None:
-        return []
-    done = []
-    if dal.lock_webhook(conn, order["webhook_id"]):
-        done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit)
-    if len(done) < limit:
-        dal.complete(conn, order["id"])
-    events.enqueue_all_after_commit(conn, done)
-    return done
+        order = dal.lock_open(conn)
+        if order is None:
+            return 0
+        done = []
+        if dal.lock_webhook(conn, order["webhook_id"]):
+            done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit)
+        if len(done) < limit:
+            dal.complete(conn, order["id"])
+        events.enqueue_all_after_commit(conn, done)
+    return len(done)

@@ -11,28 +11,29 @@ from common.dal import delivery_work, idempotency
 from common.domain import events, recoveries, renders, uploads, webhooks
 
 BATCH = 200
-#: How long one kind of work goes on in a round, batch by batch; the rest waits for the next round.
-WORK_S = 15.0
+#: How long a round goes on, batch by batch; the rest waits for the next one.
+WORK_S = 20.0
 
 
 def run() -> None:
     """One round, in short transactions."""
+    end = time.monotonic() + WORK_S
     done = {
         "renders": renders.sweep_due(BATCH),
         "expiredRenders": renders.expire_overdue(BATCH),
         "expiredUploads": uploads.expire_overdue(BATCH),
-        "endedDeliveries": _batches(webhooks.sweep_ending),
-        "recoveredDeliveries": _batches(recoveries.sweep),
-        "deliveries": _batches(_deliveries),
         "forgottenKeys": _idempotency_keys(BATCH),
+        "deliveries": _batches(_deliveries, end),
+        "endedDeliveries": _batches(webhooks.sweep_ending, end),
+        "recoveredDeliveries": _batches(recoveries.sweep, end),
     }
     if any(done.values()):
         log.event("sweep", **done)
 
 
-def _batches(work: Callable[[int], int]) -> int:
+def _batches(work: Callable[[int], int], end: float) -> int:
     """`work` until there is nothing left of it or the time is over; how much was done."""
-    end, total = time.monotonic() + WORK_S, 0
+    total = 0
     while time.monotonic() < end:
         done = work(BATCH)
         total += done
