@@ -14,7 +14,7 @@ from common import db, log
 from common.clock import now
 from common.config import settings
 from common.dal import delivery_work as dal
-from common.db import Row
+from common.db import Connection, Row
 from common.domain import events, render_views, webhooks
 from common.webhooks import schedule, secrets, sender, signing
 from common.webhooks.sender import Outcome
@@ -49,21 +49,28 @@ def attempt(delivery_id: UUID, generation: int | None) -> None:
 
 def _claim(delivery_id: UUID, generation: int | None) -> Row | None:
     """The delivery, claimed; None when there is nothing to do now. What is taken or crowded comes back later."""
-    with db.transaction() as conn:
+
+    def claim(conn: Connection) -> Row | None:
         locked = dal.lock_webhook(conn, delivery_id, **BULKHEAD)
         row = dal.claim(conn, delivery_id, generation, locked=locked, lease_s=LEASE_S, **BULKHEAD)
-        if row is None or row["claimed"]:
-            return row
-        if row["lease_until"]:
-            # The worker that has it may die: come back when its lease has ended.
-            back = {"due_at": row["lease_until"], "reason": f" lease {row['lease_until'].timestamp()}"}
-            events.enqueue_after_commit(conn, row | back)
-            return None
-        due_at = now() + timedelta(seconds=_crowded_for(row))
-        postponed = dal.postpone(conn, delivery_id, due_at)
-        if postponed:
-            events.enqueue_after_commit(conn, postponed | {"due_at": due_at})
-        return None
+        if row and not row["claimed"]:
+            _come_back(conn, row)
+        return row if row and row["claimed"] else None
+
+    return db.in_transaction(claim)
+
+
+def _come_back(conn: Connection, row: Row) -> None:
+    """Try again later, without spending an attempt."""
+    if row["lease_until"]:
+        # The worker that has it may die: come back when its lease has ended.
+        back = {"due_at": row["lease_until"], "reason": f"lease {row['lease_until'].timestamp()}"}
+        events.enqueue_after_commit(conn, row | back)
+        return
+    due_at = now() + timedelta(seconds=_crowded_for(row))
+    postponed = dal.postpone(conn, row["id"], due_at)
+    if postponed:
+        events.enqueue_after_commit(conn, postponed | {"due_at": due_at})
 
 
 def _crowded_for(row: Row) -> float:
@@ -99,23 +106,27 @@ def _advance(row: Row) -> int:
 def _settle(row: Row, outcome: Outcome, status: str, delay: float | None, record: dict[str, Any]) -> Row | None:
     """Record the attempt and what follows from it, in one transaction."""
     due_at = None if delay is None else now() + timedelta(seconds=delay)
-    with db.transaction() as conn:
+
+    def settle(conn: Connection) -> Row | None:
         settled = dal.settle(
             conn, row["id"], row["generation"], status=status, due_at=due_at, advance=_advance(row), attempt=record
         )
-        if settled is None:
-            return None
-        reason = _hopeless(settled, outcome)
-        if reason and settled["active"]:
-            webhooks.stop(conn, settled["webhook_id"], "failing", reason)
-            conn.after_commit(
-                lambda: log.event(
-                    "webhook_disabled", level=logging.WARNING, webhookId=settled["webhook_id"], reason=reason
-                )
-            )
-        elif settled["status"] == "pending":
-            events.enqueue_after_commit(conn, settled)
-    return settled
+        if settled:
+            _follow(conn, settled, outcome)
+        return settled
+
+    return db.in_transaction(settle)
+
+
+def _follow(conn: Connection, settled: Row, outcome: Outcome) -> None:
+    """What a settled attempt leads to: the webhook's end, or the next attempt."""
+    reason = _hopeless(settled, outcome)
+    if reason and settled["active"]:
+        webhooks.stop(conn, settled["webhook_id"], "failing", reason)
+        told = {"webhookId": settled["webhook_id"], "reason": reason}
+        conn.after_commit(lambda: log.event("webhook_disabled", level=logging.WARNING, **told))
+    elif settled["status"] == "pending":
+        events.enqueue_after_commit(conn, settled)
 
 
 def _hopeless(settled: Row, outcome: Outcome) -> str | None:

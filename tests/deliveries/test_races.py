@@ -64,6 +64,22 @@ def test_the_same_task_sent_many_times_at_once_is_one_attempt(api, receiver, web
     assert len(receiver.taken()) == 0
 
 
+def test_a_worker_that_lost_its_lease_changes_nothing_any_more(api, receiver, webhook, run_task):
+    receiver.gate.clear()
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=10)
+    api.sql("UPDATE webhook_deliveries SET lease_until = now() WHERE id = :id::uuid RETURNING id", id=delivery)
+    second = threading.Thread(target=run_task, args=(delivery, None))
+    second.start()
+    receiver.got.get(timeout=10)
+    receiver.usual = (500, {})
+    receiver.gate.set()
+    second.join()
+    receiver.usual = (204, {})
+    shown = api.wait_for(delivery, "succeeded")
+    assert [attempt["statusCode"] for attempt in shown["attemptLog"]] == [500, 204]
+
+
 def test_while_its_last_five_failed_a_webhook_has_one_in_flight(api, receiver, webhook):
     api.sql(
         "UPDATE plugin_webhooks SET failures_in_row = 5, failing_since = now() WHERE id = :id::uuid RETURNING id",
