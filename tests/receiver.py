@@ -12,7 +12,7 @@ class Receiver:
     What came is in `got`: when, headers, body. While `gate` is not set every answer is held.
     """
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.got = queue.Queue()
         self.answers = queue.Queue()
         self.usual = (204, {})
@@ -51,7 +51,7 @@ class Receiver:
             request_queue_size = 256
             daemon_threads = True
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()

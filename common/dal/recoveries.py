@@ -85,16 +85,21 @@ def lock_webhook(conn: Connection, webhook_id: UUID) -> bool:
     return bool(row and row["active"])
 
 
-def work(conn: Connection, recovery_id: UUID, *, first: UUID, limit: int) -> list[Row]:
+def work(conn: Connection, recovery_id: UUID, *, first: UUID, limit: int, per_s: float) -> list[Row]:
     """Put back at most `limit` of an order's deliveries, oldest first, with a new schedule; those put back.
 
-    Its webhook is locked.
+    Its webhook is locked. They are due one after another, `per_s` a second behind what is pending already: so many
+    at once would stand in their queue before other webhooks' deliveries.
     """
     return conn.rows(
         """
         WITH wanted AS (
-            SELECT d.id, d.status
-            FROM webhook_recoveries r JOIN webhook_deliveries d ON d.webhook_id = r.webhook_id
+            SELECT d.id, d.status,
+                   now() + (w.pending + row_number() OVER (ORDER BY d.id)) / :per_s::float * interval '1 second'
+                   AS due_at
+            FROM webhook_recoveries r
+            JOIN plugin_webhooks w ON w.id = r.webhook_id
+            JOIN webhook_deliveries d ON d.webhook_id = r.webhook_id
             WHERE r.id = :recovery_id::uuid AND d.status = ANY (r.statuses) AND d.id >= :first::uuid
               AND d.created_at >= r.since AND d.created_at < r.until AND d.completed_at <= r.created_at
             ORDER BY d.id LIMIT :limit::int
@@ -106,14 +111,15 @@ def work(conn: Connection, recovery_id: UUID, *, first: UUID, limit: int) -> lis
             FROM webhook_recoveries r WHERE r.id = :recovery_id AND w.id = r.webhook_id
         )
         UPDATE webhook_deliveries d
-        SET status = 'pending', trigger = 'recover', scheduled = 0, due_at = now(), completed_at = NULL,
-            sweep_at = now() + interval '10 seconds', generation = d.generation + 1
+        SET status = 'pending', trigger = 'recover', scheduled = 0, due_at = wanted.due_at, completed_at = NULL,
+            sweep_at = wanted.due_at + interval '10 seconds', generation = d.generation + 1
         FROM wanted WHERE d.id = wanted.id
-        RETURNING d.id, d.webhook_id, d.attempts, d.generation
+        RETURNING d.id, d.webhook_id, d.attempts, d.generation, d.due_at
         """,
         recovery_id=recovery_id,
         first=first,
         limit=limit,
+        per_s=per_s,
     )
 
 

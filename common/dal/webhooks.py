@@ -141,9 +141,10 @@ def end_pending(conn: Connection, webhook_id: UUID, status: str, limit: int) -> 
         WITH ended AS (
             UPDATE webhook_deliveries d
             SET status = :status::text, sweep_at = NULL, due_at = NULL, completed_at = now()
-            FROM (SELECT id FROM webhook_deliveries
-                  WHERE webhook_id = :webhook_id::uuid AND status = 'pending' LIMIT :limit::int) p
-            WHERE d.id = p.id AND d.status = 'pending'
+            -- An array: joined, a planner that has not seen the table grow compares each with each.
+            WHERE d.status = 'pending'
+              AND d.id = ANY (ARRAY (SELECT id FROM webhook_deliveries
+                                     WHERE webhook_id = :webhook_id::uuid AND status = 'pending' LIMIT :limit::int))
             RETURNING d.id
         )
         UPDATE plugin_webhooks w

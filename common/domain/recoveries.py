@@ -15,6 +15,8 @@ from common.schemas.webhooks import RecoverWebhook, Recovery
 
 #: Each is a call to Cloud Tasks that the caller waits for.
 AT_ONCE = 50
+#: How many of one webhook are due in a second.
+PER_S = 100.0
 
 
 def create(conn: Connection, caller: Caller, webhook_id: UUID, body: RecoverWebhook) -> Recovery:
@@ -37,7 +39,7 @@ def create(conn: Connection, caller: Caller, webhook_id: UUID, body: RecoverWebh
         at_once=AT_ONCE,
     )
     if made["enqueued"]:
-        events.enqueue_all_after_commit(conn, dal.work(conn, made["id"], first=first, limit=AT_ONCE))
+        events.enqueue_all_after_commit(conn, dal.work(conn, made["id"], first=first, limit=AT_ONCE, per_s=PER_S))
     return Recovery.model_validate(made)
 
 
@@ -60,7 +62,7 @@ def sweep(limit: int) -> int:
             return 0
         done = []
         if dal.lock_webhook(conn, order["webhook_id"]):
-            done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit)
+            done = dal.work(conn, order["id"], first=paging.first_id(order["since"]), limit=limit, per_s=PER_S)
         if len(done) < limit:
             dal.complete(conn, order["id"])
         events.enqueue_all_after_commit(conn, done)

@@ -1,13 +1,16 @@
 """A stack of its own whose failed deliveries are tried again soon, and are dead after three attempts."""
 
+import http.client
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
 from tests.conftest import start_stack, stop_stack
 from tests.receiver import Receiver
 from tests.support import request
+from tools.local.stack import DELIVERY_SHARDS, LOCATION
 
 COUNTS = """
 SELECT w.id, w.pending, w.succeeded, w.dead,
@@ -66,6 +69,32 @@ class Api:
             id=webhook["id"],
         )
         return {row["status"]: row["n"] for row in rows}
+
+
+@contextmanager
+def paused(stack):
+    """No delivery's task is dispatched meanwhile."""
+    _queues(stack, "pause")
+    try:
+        yield
+    finally:
+        _queues(stack, "resume")
+
+
+def purge(stack):
+    """Forget all deliveries' tasks."""
+    _queues(stack, "purge")
+
+
+def _queues(stack, verb):
+    for shard in range(DELIVERY_SHARDS):
+        path = f"/v2/{LOCATION}/queues/deliveries-{shard}:{verb}"
+        conn = http.client.HTTPConnection("127.0.0.1", stack.ports["tasks"], timeout=30)
+        try:
+            conn.request("POST", path, b"{}", {"Content-Type": "application/json"})
+            assert conn.getresponse().status == 200
+        finally:
+            conn.close()
 
 
 def until(look, good, timeout=60):

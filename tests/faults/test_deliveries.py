@@ -7,17 +7,15 @@ import os
 import signal
 import socket
 import threading
-from contextlib import contextmanager
 
 import pytest
 
 from tests.conftest import start_stack, stop_stack
-from tests.deliveries.conftest import Api, until
+from tests.deliveries.conftest import Api, paused, until
 from tests.deliveries.test_dead_letters import SKIPPED
 from tests.receiver import Receiver
 from tests.support import request
 from tools.local.parts import Part
-from tools.local.stack import DELIVERY_SHARDS, LOCATION
 
 
 @pytest.fixture(scope="module")
@@ -54,38 +52,13 @@ def receivers():
     """Make receivers, and end them with the test."""
     made = []
 
-    def make():
-        made.append(Receiver())
+    def make(port=0):
+        made.append(Receiver(port))
         return made[-1]
 
     yield make
     for receiver in made:
         receiver.stop()
-
-
-@contextmanager
-def paused(stack):
-    """Nothing is dispatched meanwhile."""
-    base = f"http://127.0.0.1:{stack.ports['tasks']}"
-    names = [f"{LOCATION}/queues/deliveries-{shard}" for shard in range(DELIVERY_SHARDS)]
-    try:
-        for name in names:
-            assert _rest(base, f"/v2/{name}:pause") == 200
-        yield
-    finally:
-        for name in names:
-            assert _rest(base, f"/v2/{name}:resume") == 200
-
-
-def _rest(base, path):
-    import http.client
-
-    conn = http.client.HTTPConnection(base.removeprefix("http://"), timeout=10)
-    try:
-        conn.request("POST", path, b"{}", {"Content-Type": "application/json"})
-        return conn.getresponse().status
-    finally:
-        conn.close()
 
 
 class Locked:
@@ -140,12 +113,9 @@ def test_a_worker_killed_at_any_step_loses_nothing(api, stack, gateway, receiver
     for lock in locks:
         lock.release()
     deaf.close()
-    heard = receivers()
-    heard.server.server_close()
-    heard.server.socket = socket.create_server(("127.0.0.1", deaf_port))
+    heard = receivers(deaf_port)
     before_settle.next_answer = lambda: (204, {})
     after_send.gate.set()
-    threading.Thread(target=heard.server.serve_forever, daemon=True).start()
     gateway.start()
 
     for delivery in sent.values():

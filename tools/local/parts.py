@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 30
+TIMEOUT_S = 30
 
 
 def pid_of(module: str, data: Path) -> int:
@@ -39,9 +40,10 @@ class Part:
         self._process: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """SIGKILL, and wait until its port is free."""
         os.kill(self.pid, signal.SIGKILL)
         self._reap()
+        self._wait_until(lambda: not self._listens())
 
     def start(self) -> None:
         """Start it again and wait until it listens. RuntimeError when it does not."""
@@ -50,17 +52,20 @@ class Part:
                 self._command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT, env=self._env
             )
         self.pid = self._process.pid
-        end = time.monotonic() + START_TIMEOUT_S
-        while not self._listens():
-            if time.monotonic() > end or self._process.poll() is not None:
-                raise RuntimeError(f"it did not start again; see {self._log}")
-            time.sleep(0.05)
+        self._wait_until(self._listens)
 
     def stop(self) -> None:
         """End what was started here; the first one is its stack's."""
         if self._process:
             self._process.kill()
             self._reap()
+
+    def _wait_until(self, good: Callable[[], bool]) -> None:
+        end = time.monotonic() + TIMEOUT_S
+        while not good():
+            if time.monotonic() > end or (self._process and self._process.poll() is not None):
+                raise RuntimeError(f"it did not end or start; see {self._log}")
+            time.sleep(0.05)
 
     def _listens(self) -> bool:
         with socket.socket() as trial:
