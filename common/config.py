@@ -14,6 +14,10 @@ LOCAL_ONLY = (
     "WEBHOOKS_ALLOW_LOCAL",
     "GEMINI_ENDPOINT",
 )
+#: Cloud Tasks schedules no further ahead.
+MAX_DELAY_S = 30 * 86400
+#: Between a delivery's attempts: about three days.
+DEFAULT_RETRY_DELAYS_S = "5,30,120,600,1800,7200,18000,36000,50400,72000,86400"
 
 
 class ConfigError(RuntimeError):
@@ -69,6 +73,7 @@ class Settings:
     # Webhooks: Fernet keys, the first one encrypts.
     webhook_secret_keys: tuple[str, ...] = field(repr=False)
     webhooks_allow_local: bool
+    webhook_retry_delays: tuple[float, ...]
     # Limits.
     user_rate: int
     platform_rate: int
@@ -133,6 +138,7 @@ def read(env: Mapping[str, str]) -> Settings:
         api_key_prefix=env.get("API_KEY_PREFIX", "rq_sk_live_"),
         webhook_secret_keys=_words(env.get("WEBHOOK_SECRET_KEYS", "")),
         webhooks_allow_local=env.get("WEBHOOKS_ALLOW_LOCAL", "") == "1",
+        webhook_retry_delays=_delays(env, "WEBHOOK_RETRY_DELAYS_S", DEFAULT_RETRY_DELAYS_S),
         user_rate=_number(env, "USER_RATE_PER_MINUTE", 600),
         platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300),
         failures_rate=_number(env, "FAILURES_PER_MINUTE", 60),
@@ -159,6 +165,17 @@ def _number(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise ConfigError(f"{name} is a whole number above 0, not {text!r}")
     return int(text)
+
+
+def _delays(env: Mapping[str, str], name: str, default: str) -> tuple[float, ...]:
+    words = _words(env.get(name) or default)
+    try:
+        delays = tuple(float(word) for word in words)
+    except ValueError:
+        delays = ()
+    if not delays or not all(0 < delay <= MAX_DELAY_S for delay in delays):
+        raise ConfigError(f"{name} is seconds, comma-separated, each above 0 and at most {MAX_DELAY_S}")
+    return delays
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -27,12 +27,22 @@ class RunningStack:
     data: Path
     process: subprocess.Popen
 
+    @property
+    def ports(self):
+        """The port of each part."""
+        return json.loads((self.data / "config.json").read_text())["ports"]
+
+    def connect(self) -> Connection:
+        """A connection to the stack's database, as its owner; the caller closes it."""
+        password = (self.data / "postgres" / "password").read_text()
+        url = f"postgresql://renderiq_owner:{password}@127.0.0.1:{self.ports['postgres']}/renderiq"
+        conn = Connection(connect_url(url))
+        conn._raw.autocommit = True
+        return conn
+
     def sql(self, statement: str, **params):
         """Rows of the stack's database, asked as its owner."""
-        port = json.loads((self.data / "config.json").read_text())["ports"]["postgres"]
-        password = (self.data / "postgres" / "password").read_text()
-        conn = Connection(connect_url(f"postgresql://renderiq_owner:{password}@127.0.0.1:{port}/renderiq"))
-        conn._raw.autocommit = True
+        conn = self.connect()
         try:
             return conn.rows(statement, **params)
         finally:

@@ -1,4 +1,4 @@
-"""Measures what is felt, as ratios within one run: `python -m tools.bench [uploads|requests|scale]`.
+"""Measures what is felt, as ratios within one run: `python -m tools.bench [name ...]`.
 
 Never part of the tests: a shared machine's seconds mean nothing, what stands beside them in the same run does.
 """
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools.bench_scale import scale
+from tools import bench_scale, bench_webhooks
 from tools.local.stack import ROOT, Running, Stack
 
 MEBIBYTE = 1 << 20
@@ -38,7 +38,14 @@ print(took, Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()
 
 def main() -> int:
     """Run the benches asked for on a stack of their own."""
-    benches = {"uploads": uploads, "requests": requests, "scale": scale}
+    benches = {
+        "uploads": uploads,
+        "requests": requests,
+        "scale": bench_scale.scale,
+        "deliveries": bench_webhooks.deliveries,
+        "isolation": bench_webhooks.isolation,
+        "stats": bench_webhooks.stats,
+    }
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[[], *benches], help="which ones (default: all)")
     chosen = parser.parse_args().bench or list(benches)

@@ -25,15 +25,24 @@ def enqueue_render(render_id: UUID, attempt: int, generation: int, at: datetime 
 
 
 def enqueue_delivery(
-    delivery_id: UUID, webhook_id: UUID, attempt: int, generation: int | str, at: datetime | None = None
+    delivery_id: UUID,
+    webhook_id: UUID,
+    attempt: int,
+    generation: int | None,
+    at: datetime | None = None,
+    reason: str = "",
 ) -> None:
-    """Have `tasks_deliver_webhook` attempt a delivery. A webhook's deliveries share one queue."""
+    """Have `tasks_deliver_webhook` attempt a delivery. A webhook's deliveries share one queue.
+
+    A task of the delivery's `generation` may be early; one of none, which has a `reason` instead, takes what is due.
+    """
     queues = settings().delivery_queues
     queue = queues[webhook_id.int % len(queues)]
-    enqueue(queue, {"deliveryId": str(delivery_id)}, task_name(delivery_id, attempt, generation), at)
+    name = task_name(delivery_id, attempt, reason or generation)
+    enqueue(queue, {"deliveryId": str(delivery_id), "generation": generation}, name, at)
 
 
-def task_name(row_id: UUID, attempt: int, generation: int | str) -> str:
+def task_name(row_id: UUID, attempt: int, generation: int | str | None) -> str:
     """The name of a row's task: the same row, attempt and generation is the same task.
 
     A hash, so that names spread evenly (sequential ones slow a queue down).

@@ -15,8 +15,6 @@ from common.errors import BadRequest
 from common.schemas.base import Response
 
 Item = TypeVar("Item", bound=Response)
-
-
 #: Before and after every id that there is.
 FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
 #: `created_at` is when the transaction began, an id's time is when it was made: they differ by less than this.
@@ -47,12 +45,12 @@ def id_range(cursor: str | None, since: datetime | None, until: datetime | None)
     UUIDv7 begins with its time (RFC 9562, 5.7), so a time is a place in the index of ids. A little more than asked
     for is in it: compare `created_at` as well.
     """
-    start = _at(since, -_APART_MS) if since else FIRST
-    end = _at(until, _APART_MS) if until else LAST
+    start = first_id(since, -_APART_MS) if since else FIRST
+    end = first_id(until, _APART_MS) if until else LAST
     return start, min(decode(cursor), end)
 
 
-def _at(moment: datetime, plus_ms: int) -> UUID:
+def first_id(moment: datetime, plus_ms: int = 0) -> UUID:
     """The least UUIDv7 of a moment and some milliseconds; FIRST or LAST for those that have none."""
     milliseconds = int(moment.timestamp() * 1000) + plus_ms
     if not 0 <= milliseconds < 2**48:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from common.clients import storage
+from common.clock import now
 from common.config import settings
 from common.db import Row
 from common.schemas.base import rfc3339
@@ -45,7 +46,9 @@ def event_data(row: Row) -> dict[str, Any]:
     plain = _plain(row)
     data = Render.model_validate(plain | {"output": None}).wire()
     output = plain["output"]
-    return data | {"output": output and output | {"available_until": rfc3339(output["available_until"])}}
+    return data | {
+        "output": output and {"files": output["files"], "availableUntil": rfc3339(output["available_until"])}
+    }
 
 
 def present(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +56,15 @@ def present(data: Mapping[str, Any]) -> dict[str, Any]:
     if not data.get("output"):
         return dict(data)
     return {**data, "output": Output.model_validate(_signed_output(data["output"])).wire()}
+
+
+def present_unsigned(data: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's `data` as `present` will show it, for checking: its files' URLs lead nowhere."""
+    if not data.get("output"):
+        return dict(data)
+    nowhere = {"url": "https://unsigned.invalid/", "expires_at": now()}
+    files = [File.model_validate(file | nowhere) for file in data["output"]["files"]]
+    return {**data, "output": Output.model_validate(data["output"] | {"files": files}).wire()}
 
 
 def _plain(row: Row) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""When a failed delivery is tried again: exponentially later, over about three days, with jitter."""
+"""When a failed delivery is tried again: exponentially later, as configured, with jitter."""
 
 import random
 import re
@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_MINUTE, _HOUR = 60.0, 3600.0
-DEFAULT_DELAYS = (
-    *(5.0, 30.0, 2 * _MINUTE, 10 * _MINUTE, 30 * _MINUTE, 2 * _HOUR),
-    *(5 * _HOUR, 10 * _HOUR, 14 * _HOUR, 20 * _HOUR, 24 * _HOUR),
-)
 JITTER = 0.2
 
 
 def next_delay(
     done: int,
     retry_after: float | None,
-    delays: Sequence[float] = DEFAULT_DELAYS,
+    delays: Sequence[float],
     jitter: float | None = None,
 ) -> float | None:
     """Seconds until the next attempt after `done` scheduled ones; None when there is no further one.

@@ -1,11 +1,11 @@
 """POST /internal/tasks/deliver-webhook: attempt one delivery."""
 
-from common.domain import deliveries
+from common.domain import delivery_task
 from common.http.task import task
-from common.schemas.webhooks import DeliverWebhook
+from common.schemas.deliveries import DeliverWebhook
 
 
 @task("deliver-webhook", needs=("storage", "tasks", "webhook_secrets"))
 def main(body: DeliverWebhook) -> None:
     """Send a delivery's payload to its webhook, and decide what comes next."""
-    deliveries.attempt(body.delivery_id)
+    delivery_task.attempt(body.delivery_id, body.generation)

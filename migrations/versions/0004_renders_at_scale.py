@@ -7,7 +7,7 @@ ten million; a project knows how many renders it has instead of counting them.
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

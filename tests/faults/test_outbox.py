@@ -7,21 +7,9 @@ import time
 from pathlib import Path
 
 from tests.conftest import start_stack, stop_stack
+from tools.local.parts import pid_of
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
-
-
-def pid_of(module, data):
-    """The process of the stack on `data` that runs `module`."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\x00")
-            except OSError:
-                continue
-            if module.encode() in words and str(data).encode() in b" ".join(words):
-                return int(entry.name)
-    raise LookupError(module)
 
 
 def test_a_render_that_was_committed_while_the_queue_was_down_is_rendered_once_it_is_back(tmp_path):

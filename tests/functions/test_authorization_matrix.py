@@ -23,6 +23,9 @@ GOOD = {
     "auth_signout": 204,
     "credits_get": 200,
     "credits_list_entries": 200,
+    "deliveries_get": 404,
+    "deliveries_list": 200,
+    "deliveries_retry": 404,
     "fallback": 404,
     "health": 200,
     "jwks": 200,
@@ -46,7 +49,12 @@ GOOD = {
     "webhooks_delete": 404,
     "webhooks_get": 404,
     "webhooks_list": 200,
+    "webhooks_recover": 422,
     "webhooks_register": 422,
+    "webhooks_rotate_secret": 404,
+    "webhooks_stats": 404,
+    "webhooks_test": 404,
+    "webhooks_update": 404,
 }
 #: What each credential gets from an endpoint that asks for one, as status and code; None: the endpoint's own answer.
 REFUSALS = {

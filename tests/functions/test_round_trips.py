@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.deliveries.test_dead_letters import SKIPPED
 from tests.functions.test_every_endpoint import TABLE
 from tests.support import request
 
@@ -37,6 +38,18 @@ def test_an_order_of_a_render_waits_for_the_database_at_most_eight_times(stack, 
     _, key = new_account(100)
     body = {"uploadId": snapshot_of(key), "prompt": "a", "quality": "draft"}
     assert round_trips(stack, "POST", "/renders", key, body=body) <= 8
+
+
+@pytest.mark.parametrize("action", ["test", "rotate-secret", "recover"])
+def test_what_is_done_with_a_webhook_waits_for_the_database_at_most_eight_times(stack, action):
+    """Nobody listens at the URL: what is sent there only fails."""
+    body = {"url": "http://127.0.0.1:9/", "events": ["render.failed"]}
+    headers = {"X-API-Key": stack.api_key}
+    webhook = request(stack.base_url, "POST", "/webhooks/register", body=body, **headers).json
+    stack.sql(SKIPPED, id=webhook["id"], n=20)
+    sent = {"recover": {"since": "2026-01-01T00:00:00Z", "statuses": ["skipped"]}}.get(action, {})
+    assert round_trips(stack, "POST", f"/webhooks/{webhook['id']}/{action}", body=sent) <= 8
+    request(stack.base_url, "DELETE", f"/webhooks/{webhook['id']}", **headers)
 
 
 def test_a_creating_post_waits_for_the_database_at_most_eight_times(stack):

@@ -1,53 +1,16 @@
 """Webhooks: registered, delivered, tried again, and given up."""
 
 import json
-import queue
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from standardwebhooks import Webhook
 
+from tests.receiver import Receiver
 from tests.support import request
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
-
-
-class Receiver:
-    """A receiver that answers what it is told to (204 when it is told nothing), and keeps what it got."""
-
-    def __init__(self):
-        self.got = queue.Queue()
-        self.answers = queue.Queue()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.got.put((time.time(), dict(self.headers), body))
-                try:
-                    status, headers = outer.answers.get_nowait()
-                except queue.Empty:
-                    status, headers = 204, {}
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-
-            def log_message(self, *args):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture

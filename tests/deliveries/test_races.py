@@ -1,0 +1,183 @@
+"""Many things happen to a webhook at once: its bulkhead holds, its counts are right, nothing is left over."""
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.deliveries.conftest import until
+from tests.support import request
+from tools.local.identity import Issuer
+from tools.local.stack import TASKS_ACCOUNT
+
+FINAL = {"succeeded", "dead", "skipped", "canceled"}
+
+
+@pytest.fixture
+def run_task(stack):
+    """Have a delivery's task run now, as Cloud Tasks would; the answer's status."""
+    issuer = Issuer((stack.data / "issuer-key.pem").read_text(), TASKS_ACCOUNT)
+
+    def run(delivery, generation):
+        token = {"Authorization": f"Bearer {issuer.mint('renderiq-tasks-deliver-webhook')}"}
+        body = {"deliveryId": delivery, "generation": generation}
+        return request(stack.base_url, "POST", "/internal/tasks/deliver-webhook", body=body, **token).status
+
+    return run
+
+
+def row_of(api, delivery):
+    (row,) = api.sql(
+        "SELECT status, generation, attempts, scheduled, due_at FROM webhook_deliveries WHERE id = :id::uuid",
+        id=delivery,
+    )
+    return row
+
+
+def test_a_burst_never_has_more_than_eight_in_flight(api, receiver, webhook):
+    receiver.gate.clear()
+    sent = api.send(webhook, 60)
+    until(lambda: receiver.now, lambda now: now == 8, timeout=20)
+    time.sleep(3)  # what is over the cap comes back in the meantime
+    assert receiver.most_at_once == 8
+    receiver.gate.set()
+    until(lambda: api.statuses(webhook), lambda found: found == {"succeeded": 60})
+    assert receiver.most_at_once == 8
+    assert len(receiver.taken()) == len(sent)
+    (attempts,) = api.sql(
+        "SELECT max(attempts) AS most FROM webhook_deliveries WHERE webhook_id = :id::uuid", id=webhook["id"]
+    )
+    assert attempts["most"] == 1, "waiting spends no attempt"
+
+
+def test_the_same_task_sent_many_times_at_once_is_one_attempt(api, receiver, webhook, run_task):
+    receiver.gate.clear()
+    receiver.usual = (500, {"Retry-After": "60"})
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=10)
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda _: run_task(delivery, 0), range(32))) == {204}
+    receiver.gate.set()
+    api.wait_for_attempts(delivery, 1)
+    assert len(receiver.taken()) == 0
+
+
+def test_a_worker_that_lost_its_lease_changes_nothing_any_more(api, receiver, webhook, run_task):
+    receiver.gate.clear()
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=10)
+    api.sql("UPDATE webhook_deliveries SET lease_until = now() WHERE id = :id::uuid RETURNING id", id=delivery)
+    second = threading.Thread(target=run_task, args=(delivery, None))
+    second.start()
+    receiver.got.get(timeout=10)
+    receiver.usual = (500, {})
+    receiver.gate.set()
+    second.join()
+    receiver.usual = (204, {})
+    shown = api.wait_for(delivery, "succeeded")
+    assert [attempt["statusCode"] for attempt in shown["attemptLog"]] == [500, 204]
+
+
+def test_while_its_last_five_failed_a_webhook_has_one_in_flight(api, receiver, webhook):
+    api.sql(
+        "UPDATE plugin_webhooks SET failures_in_row = 5, failing_since = now() WHERE id = :id::uuid RETURNING id",
+        id=webhook["id"],
+    )
+    receiver.gate.clear()
+    api.send(webhook, 12)
+    until(lambda: receiver.now, lambda now: now == 1, timeout=20)
+    time.sleep(3)
+    assert receiver.most_at_once == 1
+    receiver.gate.set()
+    until(lambda: api.statuses(webhook), lambda found: found == {"succeeded": 12})
+
+
+def test_a_full_webhook_does_not_hold_up_another(api, receiver, webhook):
+    from tests.receiver import Receiver
+
+    healthy = Receiver()
+    other = api.register(healthy.url)
+    receiver.gate.clear()
+    api.send(webhook, 40)
+    started = time.monotonic()
+    sent = api.send(other, 20)
+    for delivery in sent:
+        api.wait_for(delivery, "succeeded")
+    assert time.monotonic() - started < 10, "the full webhook's attempts last until the gate opens"
+    api.call("DELETE", f"/webhooks/{other['id']}")
+    healthy.stop()
+
+
+def test_an_outdated_task_does_not_come_early_but_the_present_one_may(api, receiver, webhook, run_task):
+    receiver.usual = (500, {"Retry-After": "2"})
+    (delivery,) = api.send(webhook)
+    api.wait_for_attempts(delivery, 1)
+    row = row_of(api, delivery)
+    receiver.taken()
+    for outdated in (0, row["generation"] - 1, None):
+        assert run_task(delivery, outdated) == 204
+    assert receiver.taken() == []
+    assert row_of(api, delivery) == row
+    assert run_task(delivery, row["generation"]) == 204, "Force run in the console"
+    assert len(receiver.taken()) == 1
+    assert row_of(api, delivery)["attempts"] == 2
+
+
+def test_whatever_happens_at_once_every_delivery_ends_and_the_counts_are_right(api, receiver):
+    """The invariant is checked by the fixture, too: the counts kept are those counted."""
+    hooks = [api.register(receiver.url) for _ in range(3)]
+    receiver.next_answer = lambda: random.choice([(204, {}), (204, {}), (500, {}), (503, {"Retry-After": "1"})])
+    over = threading.Event()
+    sent, problems = [], []
+
+    def keep(action):
+        while not over.is_set():
+            answer = action(random.choice(hooks))
+            if answer.status >= 500 or answer.status == 422:
+                problems.append(answer.body)
+
+    def send(hook):
+        answer = api.call("POST", f"/webhooks/{hook['id']}/test")
+        if answer.status == 202:
+            sent.append(answer.json["deliveryId"])
+        return answer
+
+    actions = [
+        send,
+        send,
+        send,
+        lambda hook: api.patch(hook, status=random.choice(["active", "active", "disabled"])),
+        lambda hook: api.recover(hook),
+        lambda hook: api.call("POST", f"/deliveries/{random.choice(sent or [hook['id']])}/retry"),
+        lambda hook: api.call("POST", f"/webhooks/{hook['id']}/rotate-secret", {}),
+        lambda hook: api.call("GET", f"/webhooks/{hook['id']}/stats"),
+    ]
+    threads = [threading.Thread(target=keep, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    time.sleep(8)
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert len(sent) > 20
+    api.patch(hooks[0], status="disabled")
+    api.call("DELETE", f"/webhooks/{hooks[1]['id']}")
+    api.patch(hooks[2], status="active")
+    for hook in hooks:
+        until(lambda hook=hook: api.statuses(hook).keys(), lambda found: found <= FINAL)
+    ended = api.sql(
+        "SELECT count(*) AS n FROM webhook_deliveries WHERE id = ANY (:ids::uuid[]) AND completed_at IS NOT NULL"
+        " AND due_at IS NULL AND lease_until IS NULL",
+        ids=sent,
+    )
+    assert ended[0]["n"] == len(sent)
+    gaps = api.sql(
+        "SELECT d.id FROM webhook_deliveries d LEFT JOIN webhook_attempts a ON a.delivery_id = d.id"
+        " GROUP BY d.id HAVING d.attempts <> count(a.number)"
+    )
+    assert gaps == [], "every finished attempt is logged once"
+    for hook in hooks:
+        api.call("DELETE", f"/webhooks/{hook['id']}")
