@@ -47,7 +47,8 @@ _RENDER: dict[str, Any] = {
                 "url": "https://storage.googleapis.com/renders/01a20a21.png?X-Goog-Signature=...",
                 "expiresAt": "2026-01-31T18:00:00Z",
             }
-        ]
+        ],
+        "availableUntil": "2026-05-01T12:00:09Z",
     },
 }
 _UNPAID: dict[str, Any] = {"cost": {"quoted": 2, "charged": 0}, "output": None}

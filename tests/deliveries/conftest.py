@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import start_stack, stop_stack
 from tests.receiver import Receiver
 from tests.support import request
-from tools.local.stack import DELIVERY_SHARDS, LOCATION
+from tools.local.environment import DELIVERY_SHARDS, LOCATION
 
 COUNTS = """
 SELECT w.id, w.pending, w.succeeded, w.dead,

@@ -9,8 +9,8 @@ import pytest
 
 from tests.deliveries.conftest import until
 from tests.support import request
+from tools.local.environment import TASKS_ACCOUNT
 from tools.local.identity import Issuer
-from tools.local.stack import TASKS_ACCOUNT
 
 FINAL = {"succeeded", "dead", "skipped", "canceled"}
 

@@ -122,7 +122,7 @@ def test_the_payload_is_shown_as_it_is_documented_and_without_where_files_are(ap
     files = [
         {k: v for k, v in file.items() if k not in ("url", "expiresAt")} for file in event["data"]["output"]["files"]
     ]
-    assert payload == event | {"data": event["data"] | {"output": {"files": files}}}
+    assert payload == event | {"data": event["data"] | {"output": event["data"]["output"] | {"files": files}}}
 
 
 def test_every_events_example_is_what_its_model_says():

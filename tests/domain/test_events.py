@@ -21,7 +21,11 @@ class Recorded:
 def example(event_type):
     (found,) = EVENTS[event_type].model_json_schema()["examples"]
     data = found["data"]
-    return data | {"output": {"files": [FILE]}} if data.get("output") else data
+    return data | {"output": output(FILE)} if data.get("output") else data
+
+
+def output(*files):
+    return {"files": list(files), "availableUntil": "2026-05-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize("event_type", EVENTS)
@@ -37,9 +41,9 @@ def test_what_fits_its_model_is_published(event_type):
         ("render.completed", {"output": None}),
         ("render.completed", {"extra": 1}),
         ("render.completed", {"terminal": False}),
-        ("render.completed", {"output": {"files": [FILE | {"width": "wide"}]}}),
+        ("render.completed", {"output": output(FILE | {"width": "wide"})}),
         ("render.failed", {"error": None}),
-        ("render.failed", {"output": {"files": [FILE]}}),
+        ("render.failed", {"output": output(FILE)}),
         ("render.canceled", {"status": "queued"}),
         ("webhook.test", {"webhookId": "mine"}),
         ("webhook.test", {"message": "x" * events.MAX_PAYLOAD_BYTES}),

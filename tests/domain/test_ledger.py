@@ -27,6 +27,12 @@ from common.schemas.renders import CreateRender
 
 QUALITIES = {"draft": 1, "standard": 2, "high": 4}
 ENDS = {"succeeded": "captured", "failed": "released", "canceled": "released", "expired": "released"}
+PICTURE = {"role": "picture", "object": "renders/a.jpg", "contentType": "image/jpeg", "bytes": 1, "sha256": "0"}
+#: What a worker comes back with.
+RESULTS = {
+    "succeeded": {"files": [PICTURE | {"width": 1, "height": 1}]},
+    "failed": {"error": {"code": "c", "message": "", "retryable": True}},
+}
 
 
 def order(upload, quality="standard"):
@@ -137,16 +143,12 @@ def make_machine(database):
                     self.note(render, "expired")
             with self.conn.transaction():
                 lost = render_work.lock_abandoned(self.conn, render, ATTEMPTS)
-                if lost and renders.end(
-                    self.conn, lost, "failed", error={"code": "c", "message": "", "retryable": True}
-                ):
+                if lost and renders.end(self.conn, lost, "failed", **RESULTS["failed"]):
                     self.note(render, "failed")
 
         def end(self, row, status):
-            files = [] if status == "succeeded" else None
-            error = None if files is not None else {"code": "c", "message": "", "retryable": False}
             with self.conn.transaction():
-                if renders.end(self.conn, row, status, files=files, error=error):
+                if renders.end(self.conn, row, status, **RESULTS[status]):
                     assert row["attempt"] == self.attempt[row["id"]], "a late result was taken"
                     self.note(row["id"], status)
 
@@ -205,7 +207,7 @@ def test_sixteen_threads_at_once_leave_books_that_agree(database):
                 status = chance.choice(["succeeded", "failed"])
                 for _ in range(2):
                     with conn.transaction():
-                        renders.end(conn, row, status, files=[] if status == "succeeded" else None)
+                        renders.end(conn, row, status, **RESULTS[status])
 
     def work(seed):
         chance, refused = random.Random(seed), 0

@@ -102,7 +102,8 @@ def spec(row):
     return importlib.import_module(f"functions.{row['name']}.main").main.spec
 
 
-CREATING = [row for row in PUBLIC_TABLE if row["method"] == "POST" and spec(row).replay]
+#: Those that do something with what is there already are tested beside what they do.
+CREATING = [row for row in PUBLIC_TABLE if row["method"] == "POST" and spec(row).replay and "{" not in row["path"]]
 
 
 @pytest.fixture(scope="module")

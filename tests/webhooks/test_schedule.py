@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.webhooks.schedule import DEFAULT_DELAYS, JITTER, next_delay, parse_retry_after
+from common.config import ConfigError, read
+from common.webhooks.schedule import JITTER, next_delay, parse_retry_after
 
+DELAYS = read({}).webhook_retry_delays
+SETTING = "WEBHOOK_RETRY_DELAYS_S"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = 24 * 3600
-steps = st.integers(1, len(DEFAULT_DELAYS))
+steps = st.integers(1, len(DELAYS))
 draws = st.floats(-1, 1)
 floors = st.none() | st.floats(0, 1e12)
 schedules = st.lists(st.floats(1, 1e6), min_size=1, max_size=20).map(sorted)
@@ -19,30 +22,30 @@ schedules = st.lists(st.floats(1, 1e6), min_size=1, max_size=20).map(sorted)
 
 def test_the_schedule_is_the_documented_one():
     minute, hour = 60, 3600
-    assert [next_delay(done, None, jitter=0) for done in range(1, 12)] == [
+    assert [next_delay(done, None, DELAYS, jitter=0) for done in range(1, 12)] == [
         *(5, 30, 2 * minute, 10 * minute, 30 * minute),
         *(2 * hour, 5 * hour, 10 * hour, 14 * hour, 20 * hour, 24 * hour),
     ]
-    assert 3 * DAY < sum(DEFAULT_DELAYS) < 3.5 * DAY
+    assert 3 * DAY < sum(DELAYS) < 3.5 * DAY
 
 
 def test_after_the_last_step_there_is_no_further_attempt():
-    assert next_delay(len(DEFAULT_DELAYS), None) is not None
-    assert next_delay(len(DEFAULT_DELAYS) + 1, None) is None
-    assert next_delay(len(DEFAULT_DELAYS) + 1, 60.0) is None
+    assert next_delay(len(DELAYS), None, DELAYS) is not None
+    assert next_delay(len(DELAYS) + 1, None, DELAYS) is None
+    assert next_delay(len(DELAYS) + 1, 60.0, DELAYS) is None
 
 
 @given(steps)
 def test_the_jitter_is_within_a_fifth(done):
-    nominal = DEFAULT_DELAYS[done - 1]
-    assert (1 - JITTER) * nominal <= next_delay(done, None) <= (1 + JITTER) * nominal
+    nominal = DELAYS[done - 1]
+    assert (1 - JITTER) * nominal <= next_delay(done, None, DELAYS) <= (1 + JITTER) * nominal
     assert JITTER == 0.2
 
 
 def test_the_jitter_is_drawn_anew_and_from_both_sides():
-    drawn = [next_delay(6, None) for _ in range(200)]
+    drawn = [next_delay(6, None, DELAYS) for _ in range(200)]
     assert len(set(drawn)) > 150
-    nominal = DEFAULT_DELAYS[5]
+    nominal = DELAYS[5]
     assert min(drawn) < 0.9 * nominal < 1.1 * nominal < max(drawn)
 
 
@@ -54,9 +57,9 @@ def test_with_the_same_draw_every_step_is_at_least_as_long_as_the_one_before(del
 
 @given(steps, floors, draws)
 def test_retry_after_is_a_floor_within_what_is_left_of_the_window(done, retry_after, draw):
-    plain = next_delay(done, None, jitter=draw)
-    delay = next_delay(done, retry_after, jitter=draw)
-    left = sum(DEFAULT_DELAYS[done - 1 :])
+    plain = next_delay(done, None, DELAYS, jitter=draw)
+    delay = next_delay(done, retry_after, DELAYS, jitter=draw)
+    left = sum(DELAYS[done - 1 :])
     assert delay >= min(retry_after or 0, left)
     assert delay >= plain
     assert delay == plain or delay <= left
@@ -64,7 +67,7 @@ def test_retry_after_is_a_floor_within_what_is_left_of_the_window(done, retry_af
 
 @given(floors, draws)
 def test_an_attempt_by_hand_before_the_first_scheduled_one_leaves_the_first_step(retry_after, draw):
-    assert next_delay(0, retry_after, jitter=draw) == next_delay(1, retry_after, jitter=draw)
+    assert next_delay(0, retry_after, DELAYS, draw) == next_delay(1, retry_after, DELAYS, draw)
 
 
 @pytest.mark.parametrize(
@@ -102,3 +105,13 @@ PIECES = st.sampled_from(
 @given(st.text(max_size=60) | st.lists(PIECES, max_size=10).map(" ".join) | st.lists(PIECES, max_size=10).map("".join))
 def test_no_text_raises_or_lies_in_the_past(value):
     assert (parse_retry_after(value, NOW) or 0) >= 0
+
+
+def test_the_schedule_is_configurable():
+    assert read({SETTING: "1, 2.5"}).webhook_retry_delays == (1.0, 2.5)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon", ",", "2592001"])
+def test_a_schedule_that_cannot_be_is_refused(value):
+    with pytest.raises(ConfigError, match=SETTING):
+        read({SETTING: value})
