@@ -31,12 +31,12 @@ locals {
 
 resource "google_service_account" "function" {
   for_each     = local.accounts
-  account_id   = "fn-${each.key}"
+  account_id   = "function-${each.key}"
   display_name = "Functions that need ${coalesce(join(", ", each.value[0]), "nothing")}"
   lifecycle {
     precondition {
-      condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", "fn-${each.key}"))
-      error_message = "The account fn-${each.key} is no account id: shorten the codes of its needs."
+      condition     = can(regex("^[a-z][a-z0-9-]{4,28}[a-z0-9]$", "function-${each.key}"))
+      error_message = "The account function-${each.key} is no account id: shorten the codes of its needs."
     }
   }
 }
