@@ -42,7 +42,7 @@ resource "google_service_account" "function" {
 }
 
 resource "google_service_account" "tasks" {
-  account_id   = "tasks"
+  account_id   = "tasks-caller"
   display_name = "Cloud Tasks and Cloud Scheduler, as they call the internal functions"
 }
 

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent import futures
 from functools import partial
 from pathlib import Path
@@ -26,17 +26,14 @@ from tf.gen import grpc_controller_pb2, grpc_controller_pb2_grpc, grpc_stdio_pb2
 from tf.gen import tfplugin_pb2 as pb
 
 from tools.local.processes import die_with_parent
-from tools.terraform.schema import Schema, Type
+from tools.terraform.schema import Schema
+from tools.terraform.values import completed, kept, made_up, unknown
 
 ADDRESS = "registry.terraform.io/hashicorp/google"
-UNKNOWN = msgpack.ExtType(0, b"\x00")
 NESTING = {"single": 1, "list": 2, "set": 3, "map": 4}
 #: `bool write_only = 11` of the protocol's Schema.Attribute, which the generated messages are too old to name.
 WRITE_ONLY = b"\x58\x01"
 WORKERS = 8
-
-State = dict[str, Any]
-Fill = Callable[[str, Type, State], Any]
 
 
 class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
@@ -54,7 +51,7 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
 
     def GetProviderSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         """The whole schema."""
-        meta = {"attributes": {}, "block_types": {}}
+        meta: Schema = {"attributes": {}, "block_types": {}}
         return pb.GetProviderSchema.Response(
             provider=_schema(self._schema["provider"]),
             provider_meta=_schema(meta),
@@ -100,21 +97,21 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
         block = self._schema["resources"][request.type_name]
         prior, proposed = _read(request.prior_state), _read(request.proposed_new_state)
         if proposed is not None:
-            new = partial(_made_up, self._project, request.type_name) if self._certain else _unknown
-            proposed = _completed(block, proposed, new if prior is None else _kept)
+            new = partial(made_up, self._project, request.type_name) if self._certain else unknown
+            proposed = completed(block, proposed, new if prior is None else kept)
         return pb.PlanResourceChange.Response(planned_state=_write(proposed))
 
     def ApplyResourceChange(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """As planned; what Google computes is made up."""
         block = self._schema["resources"][request.type_name]
         planned = _read(request.planned_state)
-        made = planned and _completed(block, planned, partial(_made_up, self._project, request.type_name))
+        made = planned and completed(block, planned, partial(made_up, self._project, request.type_name))
         return pb.ApplyResourceChange.Response(new_state=_write(made))
 
     def ReadDataSource(self, request: Any, _context: Any) -> Any:  # noqa: N802
         """All made up."""
         block = self._schema["data_sources"][request.type_name]
-        made = _completed(block, _read(request.config), partial(_made_up, self._project, request.type_name))
+        made = completed(block, _read(request.config), partial(made_up, self._project, request.type_name))
         return pb.ReadDataSource.Response(state=_write(made))
 
 
@@ -151,65 +148,6 @@ def _read(value: Any) -> Any:
 
 def _write(value: Any) -> Any:
     return pb.DynamicValue(msgpack=msgpack.packb(value))
-
-
-def _completed(block: Schema, state: State, fill: Fill) -> State:
-    """`state` with what is computed filled in; what is write-only is never kept."""
-    made = dict(state)
-    for name, of in block["attributes"].items():
-        if of.get("write_only"):
-            made[name] = None
-        elif of.get("computed") and (made.get(name) is None or isinstance(made[name], msgpack.ExtType)):
-            made[name] = fill(name, of["type"], made)
-    for name, of in block["block_types"].items():
-        inside = made.get(name)
-        if isinstance(inside, list):
-            made[name] = [_completed(of["block"], element, fill) for element in inside]
-        elif isinstance(inside, dict):
-            made[name] = _completed(of["block"], inside, fill)
-    return made
-
-
-def _unknown(_name: str, _type: Type, _state: State) -> Any:
-    return UNKNOWN
-
-
-def _kept(name: str, _type: Type, state: State) -> Any:
-    return state.get(name)
-
-
-def _made_up(project: str, kind: str, name: str, type_: Type, state: State) -> Any:
-    """A value of the right type that looks like Google's."""
-    if type_ == "string":
-        return _text(project, kind, name, state)
-    match type_:
-        case ["object", members]:
-            return {member: _made_up(project, kind, member, of, {}) for member, of in members.items()}
-        case ["map", _]:
-            return {}
-        case [_, _]:
-            return []
-    return {"number": 0, "bool": False}.get(type_)
-
-
-def _text(project: str, kind: str, name: str, state: State) -> str:
-    own = next((state[key] for key in ("name", "account_id", "secret_id") if isinstance(state.get(key), str)), name)
-    if kind == "google_service_account":
-        email = f"{own}@{project}.iam.gserviceaccount.com"
-        made = {
-            "email": email,
-            "member": f"serviceAccount:{email}",
-            "name": f"projects/{project}/serviceAccounts/{email}",
-        }
-    else:
-        made = {
-            "uri": f"https://{own}-123456789012.{state.get('location')}.run.app",
-            "connection_name": f"{project}:{state.get('region')}:{own}",
-            "address": "10.64.0.0" if state.get("purpose") == "VPC_PEERING" else "203.0.113.10",
-        }
-    return made.get(name) or {"project": project, "id": f"projects/{project}/{kind}/{own}"}.get(
-        name, f"{name}-of-{own}"
-    )
 
 
 def _faults(block: Schema, config: Any, path: list[str | int]) -> Iterator[Any]:

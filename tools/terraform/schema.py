@@ -112,7 +112,7 @@ class Bindings:
 
     def _nested_block(self, attribute: Attribute, nested: tuple[str, bool], shape: str) -> Schema:
         element, mode = self._element(nested, shape)
-        block = {"nesting_mode": mode, "block": self.block(element, element.removesuffix("OutputReference"))}
+        block: Schema = {"nesting_mode": mode, "block": self.block(element, element.removesuffix("OutputReference"))}
         if element == nested[0] and mode != "single":
             block["max_items"] = 1
         return block | ({"min_items": 1} if attribute.required else {})
@@ -191,9 +191,8 @@ def _folders(wheel: Path) -> Iterator[Bindings]:
     folders: dict[str, Bindings] = {}
     declarations: dict[str, str] = {}
     with zipfile.ZipFile(wheel) as archive:
-        inner = next(name for name in archive.namelist() if name.endswith(".jsii.tgz"))
-        package = tarfile.open(fileobj=io.BytesIO(archive.read(inner)), mode="r:gz")
-    with package:
+        inner = archive.read(next(name for name in archive.namelist() if name.endswith(".jsii.tgz")))
+    with tarfile.open(fileobj=io.BytesIO(inner), mode="r:gz") as package:
         code: dict[str, str] = {}
         for member in package:
             parts = Path(member.name).parts

@@ -44,7 +44,7 @@ resource "google_cloud_run_v2_service" "this" {
         startup_cpu_boost = true
       }
       dynamic "env" {
-        for_each = merge(var.settings, {
+        for_each = merge(var.settings, var.public ? {} : { TASK_AUDIENCE = local.audience }, {
           FUNCTION_SOURCE = var.function_source
           FUNCTION_TARGET = "main"
           # The server's threads, and the database pool that is as large.
