@@ -39,6 +39,14 @@ def every_public_row_has_exactly_one_route_rule(plan):
 
 
 @rule
+def no_template_comes_before_a_literal_path(plan):
+    (matcher,) = plan.one("google_compute_url_map", "edge")["path_matcher"]
+    ordered = sorted(matcher["route_rules"], key=lambda rule: rule["priority"])
+    wild = [(r["match_rules"][0]["path_template_match"] or "").count("*") for r in ordered]
+    assert wild == sorted(wild), "what has more parameters comes later, or it shadows what has fewer"
+
+
+@rule
 def what_nothing_matches_goes_to_the_fallback(plan):
     values = plan.one("google_compute_url_map", "edge")
     urls = UrlMap(values)

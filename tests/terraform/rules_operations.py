@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from functools import cache
 
 from tests.terraform.rules import rule
 from tests.terraform.terraform import ROOT
@@ -10,6 +11,7 @@ from tests.terraform.terraform import ROOT
 LOG = ROOT / "common"
 
 
+@cache
 def logged_events():
     """The fields of each event that the code logs, by its name."""
     found: dict[str, set[str]] = {}
