@@ -57,6 +57,10 @@ resource "google_sql_database_instance" "main" {
       value = tostring(var.database.max_connections)
     }
     database_flags {
+      name  = "log_checkpoints"
+      value = "on"
+    }
+    database_flags {
       name  = "log_lock_waits"
       value = "on"
     }
