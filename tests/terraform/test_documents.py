@@ -16,6 +16,10 @@ def test_the_readme_is_current():
     subprocess.run([sys.executable, "-m", "tools.terraform.readme", "--check"], cwd=ROOT, check=True)
 
 
+def test_the_costs_are_what_the_numbers_make():
+    subprocess.run([sys.executable, "-m", "tools.costs", "--check"], cwd=ROOT, check=True)
+
+
 def test_checkov_finds_nothing_but_what_is_left_with_a_reason():
     listed = SOURCE / "checkov.yaml"
     skipped, reason = set(), ""
@@ -61,7 +65,7 @@ def test_links_between_documents_lead_somewhere(name):
 @pytest.mark.parametrize("name", DOCS)
 def test_commands_and_names_in_the_documents_exist(name):
     text = (ROOT / "docs" / f"{name}.md").read_text()
-    for target in re.findall(r"\bmake ([a-z][a-z-]*)\b", text):
+    for target in re.findall(r"`make ([a-z][a-z-]*)`", text):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
     for module in re.findall(r"python -m (tools[\w.]*)", text):
         as_path = ROOT / module.replace(".", "/")
