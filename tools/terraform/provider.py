@@ -44,20 +44,20 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
         self._schema = schema
         self._project = project
         self._certain = certain
+        self._told = pb.GetProviderSchema.Response(
+            provider=_schema(schema["provider"]),
+            provider_meta=_schema({"attributes": {}, "block_types": {}}),
+            resource_schemas={name: _schema(block) for name, block in schema["resources"].items()},
+            data_source_schemas={name: _schema(block) for name, block in schema["data_sources"].items()},
+        )
 
     def GetMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's names
         """Nothing beside the schema."""
         return pb.GetMetadata.Response()
 
     def GetProviderSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802
-        """The whole schema."""
-        meta: Schema = {"attributes": {}, "block_types": {}}
-        return pb.GetProviderSchema.Response(
-            provider=_schema(self._schema["provider"]),
-            provider_meta=_schema(meta),
-            resource_schemas={name: _schema(block) for name, block in self._schema["resources"].items()},
-            data_source_schemas={name: _schema(block) for name, block in self._schema["data_sources"].items()},
-        )
+        """The whole schema: asked by every command, so made once."""
+        return self._told
 
     def ValidateProviderConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802
         """Any is good."""
