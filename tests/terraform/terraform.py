@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "terraform"
 PYTHON = ROOT / ".venv-terraform" / "bin" / "python"
 CACHE = ROOT / ".cache" / "terraform"
-EVERYTHING = Path(__file__).with_name("everything.tfvars.json")
+EVERYTHING = Path(__file__).with_name("everything.json")
 PROJECT = json.loads(EVERYTHING.read_text())["project_id"]
 LOCAL_STATE = 'terraform {\n  backend "local" {}\n}\n'
 
