@@ -44,11 +44,11 @@ locals {
       help     = "`docs/scaling.md` tells what to change; max_instances first."
     }
     mending = {
-      title    = "The sweep mends something every few minutes"
+      title    = "The sweep finds due work that nobody takes up, again and again"
       severity = "WARNING"
       lasting  = "0s"
       query    = "sum(increase(${local.counted.mended}[30m])) > 20"
-      help     = "Tasks get lost between commit and queue: look for \"a hook after the commit failed\" in the log."
+      help     = "A queue is paused, or tasks get lost between commit and queue (\"a hook after the commit failed\" in the log). `docs/runbook.md`, \"Deliveries or renders are late\"."
     }
     no_sweep = {
       title    = "The sweep has not run for ten minutes"

@@ -43,8 +43,8 @@ locals {
       labels      = { function = "function", status = "status" }
     }
     mended = {
-      description = "Sweeps that found something to mend."
-      filter      = "jsonPayload.event=\"sweep\""
+      description = "Sweeps that found renders or deliveries due which nobody had taken up."
+      filter      = "jsonPayload.event=\"sweep\" AND (jsonPayload.deliveries>0 OR jsonPayload.renders>0)"
       labels      = {}
     }
   }

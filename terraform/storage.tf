@@ -20,6 +20,18 @@ resource "google_storage_bucket" "media" {
       age = 7
     }
   }
+  dynamic "lifecycle_rule" {
+    for_each = { "renders/" = var.retention.results_days, "uploads/" = var.retention.uploads_days }
+    content {
+      action {
+        type = "Delete"
+      }
+      condition {
+        age            = lifecycle_rule.value
+        matches_prefix = [lifecycle_rule.key]
+      }
+    }
+  }
   # What was deleted by mistake can be had back for a week.
   soft_delete_policy {
     retention_duration_seconds = 604800

@@ -146,6 +146,20 @@ variable "database" {
   }
 }
 
+variable "retention" {
+  description = "Days that the bucket keeps what renders made, and what was uploaded for them."
+  type = object({
+    results_days = optional(number, 90)
+    uploads_days = optional(number, 90)
+  })
+  default  = {}
+  nullable = false
+  validation {
+    condition     = alltrue([for days in values(var.retention) : days >= 7])
+    error_message = "A week at least: a render may still be asked for."
+  }
+}
+
 variable "edge" {
   description = "The load balancer: how many requests a minute one address may make before it is answered 429."
   type        = object({ requests_per_minute_of_address = optional(number, 1200) })

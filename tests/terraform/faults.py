@@ -337,6 +337,7 @@ FAULTS = [
         'protocol = "icmp"',
         "functions_reach_nothing",
     ),
+    Fault("results that are never deleted", "storage.tf", '"renders/" =', '"results/" =', "what_is_kept"),
     # Operations.
     Fault(
         "a setting that nobody reads",

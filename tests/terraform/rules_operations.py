@@ -20,8 +20,22 @@ def logged_events():
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("log.event", "event") and node.args:
                 name = node.args[0]
                 if isinstance(name, ast.Constant):
-                    found.setdefault(name.value, set()).update(k.arg for k in node.keywords if k.arg)
+                    found.setdefault(name.value, set()).update(_fields(node, ast.parse(path.read_text())))
     return found
+
+
+def _fields(call, module):
+    """The keywords of a call, those of `**name` by the dictionaries that the module calls so."""
+    for keyword in call.keywords:
+        if keyword.arg:
+            yield keyword.arg
+            continue
+        for node in ast.walk(module):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == ast.unparse(keyword.value):
+                if isinstance(node.value, ast.Dict):
+                    yield from (key.value for key in node.value.keys if isinstance(key, ast.Constant))
+                elif isinstance(node.value, ast.Call):
+                    yield from (k.arg for k in node.value.keywords if k.arg)
 
 
 def metrics(plan):

@@ -4,6 +4,7 @@ import re
 
 from tests.terraform.plan import environment, template
 from tests.terraform.rules import rule
+from tests.terraform.terraform import ROOT
 
 QUEUED = {"renders": "tasks_run_render", "deliveries": "tasks_deliver_webhook"}
 
@@ -168,6 +169,22 @@ def the_bucket_is_nobodys_to_read(plan):
     assert not bucket["force_destroy"]
     assert not bucket["website"]
     assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] >= 604800
+
+
+@rule
+def what_is_kept_ends_by_the_names_that_the_code_gives(plan):
+    named = {
+        prefix
+        for path in (ROOT / "common" / "domain").glob("*.py")
+        for prefix in re.findall(r'= f"(\w+/)\{', path.read_text())
+    }
+    ends = {
+        rule["condition"][0]["matches_prefix"][0]: rule["condition"][0]["age"]
+        for rule in plan.one("google_storage_bucket")["lifecycle_rule"]
+        if rule["action"][0]["type"] == "Delete"
+    }
+    assert set(ends) == named
+    assert min(ends.values()) >= 7
 
 
 @rule
