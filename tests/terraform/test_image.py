@@ -101,13 +101,22 @@ def test_a_function_starts_with_exactly_what_terraform_gives_it(row, plan, image
         "GCE_METADATA_HOST": "127.0.0.1:9",
         "NO_GCE_CHECK": "true",
     }
-    reached = 503 if "database" in row["needs"] else 204
     method = "GET" if row["method"] == "*" else row["method"]
     body = {} if method in ("POST", "PATCH") else None
     with running(image, given, tmp_path) as port:
-        assert ask(port, "GET", "/-/ready")[0] == reached
         status, answer = ask(port, method, path_of(row), body)
     assert status == expected_of_a_stranger(row), answer
+
+
+@pytest.mark.parametrize(("name", "status"), [("keys_list", 503), ("fallback", 204)])
+def test_an_instance_is_ready_once_it_reaches_the_database_that_it_needs(
+    name, status, plan, image, first_versions, tmp_path
+):
+    """With the Cloud SQL connector, which finds no Google here."""
+    (row,) = [row for row in TABLE if row["name"] == name]
+    given = given_to(plan, row, first_versions) | {"GCE_METADATA_HOST": "127.0.0.1:9", "NO_GCE_CHECK": "true"}
+    with running(image, given, tmp_path) as port:
+        assert ask(port, "GET", "/-/ready")[0] == status
 
 
 def expected_of_a_stranger(row):
