@@ -342,16 +342,16 @@ FAULTS = [
     Fault(
         "a setting that nobody reads",
         "functions.tf",
-        "    GCS_BUCKET           =",
-        "    STORAGE_BUCKET       =",
+        "    GCS_BUCKET",
+        "    STORAGE_BUCKET",
         "a_service_is_given_only",
     ),
-    Fault("a setting left out", "functions.tf", '    TASK_IAM     = "1"\n', "", ""),
+    Fault("a setting left out", "functions.tf", "    TASK_IAM", "    # TASK_IAM", ""),
     Fault(
         "a path that the image has for itself",
         "functions.tf",
-        "    PUBLIC_URL       =",
-        '    PYTHONPATH       = "/app"\n    PUBLIC_URL       =',
+        "    PUBLIC_URL",
+        '    PYTHONPATH = "/app"\n    PUBLIC_URL',
         "a_service_is_given_only",
     ),
     Fault(
