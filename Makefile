@@ -12,7 +12,7 @@ SETUP := $(VENV)/.ready
 .PHONY: help demo serve reset test test-terraform check lint types routes migrate bench samples lock
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(SETUP) ## Play a plugin's whole journey on the local stack (DATA= chooses its folder)
 	@$(BIN)/python -m tools.demo $(if $(DATA),--data "$(DATA)")
