@@ -172,6 +172,7 @@ def every_secret_exists_and_has_a_version_before_it_is_read(plan):
     for version in plan.keyed("google_secret_manager_secret_version").values():
         assert not version["secret_data"], "a value must not be in the state"
         assert version["secret_data_wo_version"] == "1", "another number would overwrite what was rotated"
+        assert version["deletion_policy"] == "ABANDON", "what leaves the state must not leave Google"
 
 
 @rule

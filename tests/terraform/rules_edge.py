@@ -93,6 +93,7 @@ def one_address_cannot_flood(plan):
     assert 0 < threshold["count"] <= 6000
     assert threshold["interval_sec"] == 60
     assert rules[2147483647]["action"] == "allow"
+    assert all(rule["match"][0]["versioned_expr"] == "SRC_IPS_V1" for rule in rules.values())
 
 
 @rule

@@ -156,6 +156,7 @@ def what_must_wake_somebody_does(plan):
         assert alert.values["enabled"] is not False
         (help_,) = alert.values["documentation"]
         assert help_["content"], alert.values["display_name"]
+        assert alert.values["severity"] in ("CRITICAL", "WARNING"), alert.values["display_name"]
 
 
 @rule
@@ -182,9 +183,17 @@ def health_is_asked_from_outside(plan):
     assert http["use_ssl"] is True
     assert http["validate_ssl"] is True
     assert check["monitored_resource"][0]["labels"]["host"] == plan.shown["variables"]["domain"]["value"]
-    assert check["content_matchers"][0]["content"] == '"ok"'
+    (matcher,) = check["content_matchers"]
+    assert (matcher["matcher"], matcher["content"]) == ("MATCHES_JSON_PATH", '"ok"')
+    assert matcher["json_path_matcher"][0]["json_path"] == "$.status"
+    assert check["period"] == "60s"
     down = plan.one("google_monitoring_alert_policy", "down")
-    assert check["uptime_check_id"] in down["conditions"][0]["condition_threshold"][0]["filter"]
+    (threshold,) = down["conditions"][0]["condition_threshold"]
+    assert check["uptime_check_id"] in threshold["filter"]
+    assert (threshold["comparison"], threshold["threshold_value"]) == ("COMPARISON_GT", 1)
+    (aggregation,) = threshold["aggregations"]
+    assert aggregation["cross_series_reducer"] == "REDUCE_COUNT_FALSE"
+    assert aggregation["per_series_aligner"] == "ALIGN_NEXT_OLDER"
 
 
 @rule

@@ -134,6 +134,18 @@ def the_database_can_be_restored_to_any_moment_of_a_week(plan):
 
 
 @rule
+def the_database_is_kept_where_and_how_it_was_meant(plan):
+    region = plan.one("google_sql_database_instance")["region"]
+    assert settings(plan)["backup_configuration"][0]["location"] == region
+    assert settings(plan)["disk_type"] == "PD_SSD"
+    assert settings(plan)["disk_size"] >= 20
+    assert settings(plan)["disk_autoresize"] is True
+    assert settings(plan)["insights_config"][0]["query_insights_enabled"] is True
+    (window,) = settings(plan)["maintenance_window"]
+    assert (window["day"], window["hour"], window["update_track"]) == (7, 4, "stable")
+
+
+@rule
 def the_database_is_not_deleted_by_mistake(plan):
     assert plan.one("google_sql_database_instance")["deletion_protection"] is True
     assert settings(plan)["deletion_protection_enabled"] is True
