@@ -36,8 +36,8 @@ resource "google_cloud_run_v2_job" "migrate" {
     }
   }
   timeouts {
-    create = "40m"
-    update = "40m"
+    create = "70m"
+    update = "70m"
   }
   depends_on = [google_project_iam_member.database]
 }

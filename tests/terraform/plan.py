@@ -73,7 +73,9 @@ def environment(service):
 def secrets(service):
     """The variables of a service that come from Secret Manager: the secret's id by name."""
     given = {env["name"]: env["value_source"] for env in container(service)["env"] if env["value_source"]}
-    return {name: source[0]["secret_key_ref"][0]["secret"] for name, source in given.items()}
+    keys = {name: source[0]["secret_key_ref"][0] for name, source in given.items()}
+    assert all(key["version"] == "latest" for key in keys.values()), "a rotation would not be seen"
+    return {name: key["secret"] for name, key in keys.items()}
 
 
 def _resources(module):

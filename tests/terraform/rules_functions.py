@@ -163,7 +163,14 @@ def every_service_is_bounded(plan):
 @rule
 def only_a_few_hot_functions_are_kept_warm(plan):
     warm = {name for name, service in plan.services.items() if service["scaling"][0]["min_instance_count"]}
-    assert warm <= {"auth_me", "renders_create", "renders_get", "uploads_create"}, warm
+    assert warm == {"renders_create", "renders_get"} & set(plan.table), warm
+
+
+@rule
+def a_function_that_leaves_the_table_can_be_deleted(plan):
+    for name, service in plan.services.items():
+        assert service["deletion_protection"] is False, name
+    assert plan.one("google_cloud_run_v2_job")["deletion_protection"] is False
 
 
 @rule
@@ -192,6 +199,22 @@ def an_instance_is_started_once_it_reaches_its_database(plan):
         assert not probe["tcp_socket"], name
         assert probe["period_seconds"] * probe["failure_threshold"] >= 60, f"{name}: the way may take a minute to open"
         assert probe["timeout_seconds"] <= probe["period_seconds"], name
+
+
+@rule
+def everything_is_in_the_one_region(plan):
+    region = plan.one("google_sql_database_instance")["region"]
+    for resource in plan.resources:
+        where = resource.values.get("region") or resource.values.get("location") or region
+        assert where == region, f"{resource.type} {resource.name} is in {where}"
+    for type_, attribute in (
+        ("google_cloud_scheduler_job", "region"),
+        ("google_compute_subnetwork", "region"),
+        ("google_cloud_run_v2_service_iam_member", "location"),
+        ("google_cloud_tasks_queue_iam_member", "location"),
+    ):
+        for resource in plan.all(type_):
+            assert resource.values[attribute] == region, f"{type_} says no region of its own"
 
 
 @rule

@@ -53,6 +53,11 @@ def the_migrations_run_inside_the_apply(plan):
     (task,) = job["template"][0]["template"]
     assert task["service_account"] == plan.one("google_service_account", "migrator")["email"]
     assert task["vpc_access"][0]["network_interfaces"][0]["subnetwork"] == plan.one("google_compute_subnetwork")["id"]
+    assert task["vpc_access"][0]["egress"] == "PRIVATE_RANGES_ONLY"
+    assert task["timeout"] == "1800s"
+    assert task["max_retries"] <= 1
+    # Terraform must wait for longer than the job, and its second try, may take.
+    assert set(job["timeouts"].values()) >= {"70m"}
     given = {env["name"]: env["value"] for env in task["containers"][0]["env"]}
     assert given == {
         "INSTANCE_CONNECTION_NAME": plan.one("google_sql_database_instance")["connection_name"],
@@ -185,7 +190,8 @@ def health_is_asked_from_outside(plan):
     assert check["monitored_resource"][0]["labels"]["host"] == plan.shown["variables"]["domain"]["value"]
     (matcher,) = check["content_matchers"]
     assert (matcher["matcher"], matcher["content"]) == ("MATCHES_JSON_PATH", '"ok"')
-    assert matcher["json_path_matcher"][0]["json_path"] == "$.status"
+    assert matcher["json_path_matcher"][0] == {"json_path": "$.status", "json_matcher": "EXACT_MATCH"}
+    assert http["accepted_response_status_codes"][0]["status_value"] == 200
     assert check["period"] == "60s"
     down = plan.one("google_monitoring_alert_policy", "down")
     (threshold,) = down["conditions"][0]["condition_threshold"]

@@ -130,7 +130,9 @@ def the_database_can_be_restored_to_any_moment_of_a_week(plan):
     assert backup["enabled"] is True
     assert backup["point_in_time_recovery_enabled"] is True
     assert backup["transaction_log_retention_days"] == 7
-    assert backup["backup_retention_settings"][0]["retained_backups"] >= 7
+    (kept,) = backup["backup_retention_settings"]
+    assert kept["retained_backups"] >= 7
+    assert kept["retention_unit"] == "COUNT"
 
 
 @rule
@@ -223,6 +225,9 @@ def functions_reach_nothing_in_the_network_but_the_database(plan):
     assert way["priority"] < wall["priority"]
     assert way["allow"][0]["ports"] == ["3307", "5432"]
     services = plan.one("google_compute_global_address", "services")
+    assert (services["purpose"], services["address_type"], services["prefix_length"]) == ("VPC_PEERING", "INTERNAL", 20)
+    assert services["network"] == plan.one("google_compute_network")["id"]
+    assert plan.one("google_service_networking_connection")["reserved_peering_ranges"] == [services["name"]]
     assert way["destination_ranges"] == [f"{services['address']}/{services['prefix_length']}"]
     assert wall["deny"][0]["protocol"] == "all"
     assert set(wall["destination_ranges"]) == {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"}
