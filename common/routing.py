@@ -15,7 +15,9 @@ class Route:
     `path` stands below `/api/plugins` unless `absolute`. `scope` is a scope's name or `public` (no
     credential), `any` (any credential), `session` (a signed-in person), `internal` (our own tasks).
     `cost` is what a call takes from the caller's rate limits. `needs` is what the function reaches beside the
-    database: `storage`, `tasks`, `token_key`, `webhook_secrets`; least privilege is granted from it.
+    `database`: `storage` (or only `storage_read`, `storage_upload`: sign a URL to read, to upload), `tasks`,
+    `engine` (an outside model), `token_jwks`, `token_key`, `webhook_secrets`; `terraform/accounts.tf` grants least
+    privilege from it.
     `waits`: `Prefer: wait` is honoured. `transaction`: a write runs in one transaction; false for a function
     that talks to another service in between and opens its own.
     """
@@ -26,10 +28,17 @@ class Route:
     status: int = 200
     cost: int = 1
     needs: tuple[str, ...] = ()
+    database: bool = True
     absolute: bool = False
     waits: bool = False
     transaction: bool = True
     idempotency_required: bool = False
+
+    @property
+    def reaches(self) -> tuple[str, ...]:
+        """All that the function reaches: its needs, the database, and the public keys that verify its callers."""
+        verifies = self.scope not in (PUBLIC, INTERNAL)
+        return (*self.needs, *(["database"] if self.database else []), *(["token_jwks"] if verifies else []))
 
     @property
     def full_path(self) -> str:

@@ -33,7 +33,8 @@ def row(spec: Spec) -> dict[str, Any]:
         "scope": route.scope,
         "internal": route.scope == INTERNAL,
         "public": route.scope == PUBLIC,
-        "needs": sorted(route.needs),
+        "waits": route.waits,
+        "needs": sorted(route.reaches),
         "summary": spec.summary.splitlines()[0] if spec.summary else "",
     }
 

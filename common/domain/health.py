@@ -37,13 +37,18 @@ def check(detected: Detected) -> Health:
     )
 
 
+def reach_database() -> None:
+    """Return once the database has answered; Unavailable when it does not."""
+    db.pool().run(dal.ping)
+
+
 def _database_answers() -> bool:
     """Asked in a thread of its own: connecting may take longer than anyone wants to wait."""
     answered = threading.Event()
 
     def ask() -> None:
         try:
-            db.pool().run(dal.ping)
+            reach_database()
             answered.set()
         except Unavailable as error:
             logging.getLogger(__name__).warning("the database does not answer: %s", error.detail)

@@ -22,7 +22,7 @@ from common.auth.caller import Call, Caller
 from common.config import settings
 from common.db import Connection
 from common.errors import BadRequest, Internal, Invalid, MethodNotAllowed, NotFound, Problem
-from common.http import answer, call, idempotency, prefer
+from common.http import answer, call, idempotency, prefer, ready
 from common.http.idempotency import Replay
 from common.routing import PUBLIC, Route, pattern
 from common.schemas.base import Response as Model
@@ -77,7 +77,7 @@ def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callabl
         )
 
         def main(request: "Request") -> "Response":
-            return _serve(spec, request)
+            return ready.answer(route) if request.path == ready.PATH else _serve(spec, request)
 
         main.__doc__ = work.__doc__
         main.spec = spec  # type: ignore[attr-defined]

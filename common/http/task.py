@@ -17,7 +17,7 @@ from common.auth import task_identity
 from common.clock import now
 from common.config import settings
 from common.errors import Internal, Invalid, MethodNotAllowed, NotFound, Problem, Unauthenticated
-from common.http import answer, call
+from common.http import answer, call, ready
 from common.http.endpoint import Spec
 from common.routing import INTERNAL, Route
 
@@ -46,7 +46,7 @@ def task(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Callable[..., N
         )
 
         def main(request: "Request") -> "Response":
-            return _serve(spec, name, request)
+            return ready.answer(route) if request.path == ready.PATH else _serve(spec, name, request)
 
         main.__doc__ = work.__doc__
         main.spec = spec  # type: ignore[attr-defined]

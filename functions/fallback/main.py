@@ -6,7 +6,7 @@ from common.http.endpoint import endpoint
 from common.routing import PUBLIC, Route
 
 
-@endpoint(Route("*", "/*", scope=PUBLIC, absolute=True))
+@endpoint(Route("*", "/*", scope=PUBLIC, database=False, absolute=True))
 def main(call: Call) -> None:
     """Answer what no endpoint answers."""
     fallback.refuse(call.path)

@@ -11,7 +11,7 @@ from common.schemas.renders import Render
 
 
 @endpoint(
-    Route("GET", "/renders/{renderId}", scope="renders:read", needs=("storage",), waits=True),
+    Route("GET", "/renders/{renderId}", scope="renders:read", needs=("storage_read",), waits=True),
     replay=renders.get,
 )
 def main(conn: Connection, caller: Caller, render_id: UUID) -> Render:

@@ -9,7 +9,7 @@ from common.schemas.base import Page
 from common.schemas.renders import ListedRender, ListRenders
 
 
-@endpoint(Route("GET", "/renders", scope="renders:read", needs=("storage",)))
+@endpoint(Route("GET", "/renders", scope="renders:read", needs=("storage_read",)))
 def main(conn: Connection, caller: Caller, query: ListRenders) -> Page[ListedRender]:
     """List the account's renders, newest first."""
     return render_lists.list_page(conn, caller, query)

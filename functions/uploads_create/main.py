@@ -9,7 +9,7 @@ from common.schemas.uploads import CreateUpload, Upload
 
 
 @endpoint(
-    Route("POST", "/uploads", scope="uploads:write", status=201, needs=("storage",)),
+    Route("POST", "/uploads", scope="uploads:write", status=201, needs=("storage_upload",)),
     replay=uploads.get,
 )
 def main(conn: Connection, caller: Caller, body: CreateUpload) -> Upload:

@@ -10,7 +10,7 @@ from common.routing import Route
 from common.schemas.uploads import Upload
 
 
-@endpoint(Route("GET", "/uploads/{uploadId}", scope="uploads:write", needs=("storage",)))
+@endpoint(Route("GET", "/uploads/{uploadId}", scope="uploads:write", needs=("storage_upload",)))
 def main(conn: Connection, caller: Caller, upload_id: UUID) -> Upload:
     """Show an upload; while it is pending, with a freshly signed URL to start it again."""
     return uploads.get(conn, caller, upload_id)

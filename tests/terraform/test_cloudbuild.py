@@ -1,0 +1,174 @@
+"""cloudbuild.yaml: well-formed, in order, by accounts of its own, and its Terraform steps do what they say."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from tests.terraform.plan import Plan
+from tests.terraform.terraform import EVERYTHING, LOCAL_STATE, PROJECT, PYTHON, ROOT, SOURCE, Terraform
+
+FILE = ROOT / "cloudbuild.yaml"
+PARSE = """
+import json, sys, yaml
+from google.cloud.devtools.cloudbuild_v1.types import Build
+from google.protobuf.json_format import MessageToDict, ParseDict
+message = Build.pb(Build())
+ParseDict(yaml.safe_load(open(sys.argv[1])), message)  # an unknown field or a wrong type is an error
+print(json.dumps(MessageToDict(message)))
+"""
+
+
+@pytest.fixture(scope="session")
+def build():
+    """The file as Cloud Build's own message, in JSON."""
+    done = subprocess.run([PYTHON, "-c", PARSE, FILE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def step(build, name):
+    (found,) = [step for step in build["steps"] if step["id"] == name]
+    return found
+
+
+def test_it_keeps_the_published_schema():
+    command = [PYTHON.with_name("check-jsonschema"), "--builtin-schema", "vendor.cloudbuild", FILE]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_step_waits_for_the_one_before(build):
+    names = [step["id"] for step in build["steps"]]
+    assert names == ["check", "build", "push", "secrets", "plan", "apply"]
+    assert [step.get("waitFor", []) for step in build["steps"]] == [[], *([name] for name in names[:-1])]
+    assert not any(step.get("allowFailure") for step in build["steps"])
+
+
+def test_what_is_deployed_was_tested(build):
+    assert "make test" in step(build, "check")["script"]
+
+
+def test_a_failing_command_fails_its_step(build):
+    for one in build["steps"]:
+        shell, *lines = one["script"].splitlines()
+        assert shell in ("#!/bin/bash", "#!/bin/sh"), one["id"]
+        assert lines[0] == "set -eu", one["id"]
+        subprocess.run([shell.removeprefix("#!"), "-n"], input=one["script"], text=True, check=True)
+
+
+def test_every_substitution_is_declared_and_used(build):
+    used = {name for one in build["steps"] for name in re.findall(r"\$\{?(_[A-Z_]+)", one["script"])}
+    assert used == set(build["substitutions"])
+
+
+def test_it_runs_as_the_builder_and_only_terraform_becomes_the_deployer(build):
+    assert build["serviceAccount"].endswith("/builder@$PROJECT_ID.iam.gserviceaccount.com")
+    becoming = {one["id"] for one in build["steps"] if "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT" in one["script"]}
+    assert becoming == {"plan", "apply"}
+    assert len({step(build, name)["name"] for name in becoming}) == 1
+    assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY", "an account of our own has no bucket for logs"
+
+
+def test_the_steps_deploy_a_given_image_as_they_stand(build, tmp_path, uncertain):
+    """From `push` to `apply`, with a shell, on a copy; only the backend's bucket is left out."""
+    image = json.loads(EVERYTHING.read_text())["image"]
+    workspace = tmp_path / "workspace"
+    terraform = Terraform(workspace_folder(workspace), uncertain)
+    environment = shell_environment(tmp_path, uncertain, build) | {
+        "_IMAGE": image,
+        "_ALERT_EMAILS": "a@example.com,b@example.com",
+    }
+    for name in ("build", "push", "secrets", "plan", "apply"):
+        script = step(build, name)["script"].replace("/workspace", str(workspace))
+        script = script.replace(".venv/bin/python", str(ROOT / ".venv/bin/python"))
+        done = subprocess.run(["bash"], input=script, cwd=workspace, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+    assert (workspace / "image").read_text() == image
+    state = json.loads(terraform.must("show", "-json"))
+    applied = Plan({"planned_values": state["values"]})
+    assert {s["template"][0]["containers"][0]["image"] for s in applied.services.values()} == {image}
+    assert len(applied.keyed("google_monitoring_notification_channel")) == 2
+    assert (workspace / "first-secrets.tfvars.json").stat().st_mode & 0o077 == 0
+
+
+def workspace_folder(workspace):
+    workspace.mkdir()
+    return workspace / "terraform"
+
+
+def shell_environment(tmp_path, reattach, build):
+    """What Cloud Build sets, and a `terraform` that has no bucket for its state."""
+    shim = tmp_path / "bin" / "terraform"
+    shim.parent.mkdir()
+    shim.write_text(
+        f'#!/bin/sh\n[ "$1" = init ] && set -- init\nPATH="{os.environ["PATH"]}" exec {PYTHON} -m tools.terraform.cli "$@"\n'
+    )
+    shim.chmod(0o755)
+    return (
+        dict(os.environ)
+        | build["substitutions"]
+        | {"PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TF_REATTACH_PROVIDERS": reattach}
+        | {"PROJECT_ID": PROJECT, "BUILD_ID": "0a1b2c3d-4e5f-6789-abcd-ef0123456789", "SHORT_SHA": ""}
+        | {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
+    )
+
+
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory, certain):
+    terraform = Terraform(tmp_path_factory.mktemp("bootstrap") / "terraform", certain, SOURCE / "bootstrap")
+    assert (terraform.folder / "zz_override.tf").read_text() == LOCAL_STATE
+    terraform.init()
+    connection = "projects/demo-project/locations/europe-west1/connections/github/repositories/api"
+    return Plan(terraform.plan("-var", f"project_id={PROJECT}", "-var", f"repository={connection}"))
+
+
+def test_the_builder_pushes_images_and_becomes_the_deployer_and_no_more(bootstrap):
+    builder = bootstrap.one("google_service_account", "builder")["member"]
+    given = {
+        (r.type, r.values["role"]) for r in bootstrap.resources if "_iam_" in r.type and r.values["member"] == builder
+    }
+    assert given == {
+        ("google_project_iam_member", "roles/logging.logWriter"),
+        ("google_artifact_registry_repository_iam_member", "roles/artifactregistry.writer"),
+        ("google_service_account_iam_member", "roles/iam.serviceAccountTokenCreator"),
+    }
+
+
+def test_the_deployer_is_no_owner_and_grants_only_what_functions_have(bootstrap):
+    deployer = bootstrap.one("google_service_account", "deployer")["member"]
+    grants = [r.values for r in bootstrap.resources if "_iam_" in r.type and r.values["member"] == deployer]
+    roles = {grant["role"] for grant in grants}
+    assert not roles & {
+        "roles/owner",
+        "roles/editor",
+        "roles/iam.securityAdmin",
+        "roles/iam.serviceAccountTokenCreator",
+    }
+    (granting,) = [grant for grant in grants if grant["role"] == "roles/resourcemanager.projectIamAdmin"]
+    allowed = json.loads(re.search(r"hasOnly\((\[.*\])\)", granting["condition"][0]["expression"])[1])
+    assert sorted(allowed) == ["roles/aiplatform.user", "roles/cloudsql.client", "roles/cloudsql.instanceUser"]
+
+
+def test_what_the_root_manages_has_its_api_switched_on(bootstrap):
+    on = {r.values["service"].removesuffix(".googleapis.com") for r in bootstrap.all("google_project_service")}
+    assert on >= {"run", "compute", "cloudtasks", "cloudscheduler", "sqladmin", "secretmanager", "servicenetworking"}
+    assert on >= {"iamcredentials", "monitoring", "logging", "artifactregistry", "cloudbuild", "storage", "iam"}
+    assert not any(r.values["disable_on_destroy"] for r in bootstrap.all("google_project_service"))
+
+
+def test_the_state_is_kept_and_nobody_else_reads_it(bootstrap):
+    bucket = bootstrap.one("google_storage_bucket")
+    assert bucket["versioning"][0]["enabled"] is True
+    assert bucket["public_access_prevention"] == "enforced"
+    assert bucket["uniform_bucket_level_access"] is True
+
+
+def test_a_deployment_from_main_waits_for_an_approval(bootstrap):
+    trigger = bootstrap.one("google_cloudbuild_trigger")
+    assert trigger["approval_config"][0]["approval_required"] is True
+    assert trigger["filename"] == FILE.name
+    assert trigger["service_account"] == bootstrap.one("google_service_account", "builder")["id"]
+    assert trigger["repository_event_config"][0]["push"][0]["branch"] == "^main$"

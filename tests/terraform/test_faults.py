@@ -1,0 +1,71 @@
+"""Seeded faults: each is found, by Terraform itself or by a rule. A proof that finds nothing would prove nothing."""
+
+import json
+
+import pytest
+
+from tests.terraform import rules
+from tests.terraform.faults import FAULTS
+from tests.terraform.plan import Plan
+from tests.terraform.terraform import EVERYTHING, Terraform
+
+
+def sample(rows):
+    """Rows of every kind, so that seventy plans do not take minutes: the first of each set of needs and form of path."""
+    kept = {"auth_me", "health", "keys_revoke", "renders_create", "renders_get"}
+    seen = set()
+    for row in rows:
+        kind = (tuple(row["needs"]), row["internal"], "{" in row["path"], row["method"] == "*")
+        if row["name"] in kept or row["internal"] or kind not in seen:
+            yield row
+        seen.add(kind)
+
+
+def copy(folder, reattach):
+    """A configuration of the sample."""
+    terraform = Terraform(folder, reattach)
+    table = terraform.folder / "functions.json"
+    rows = json.loads(table.read_text())["functions"]
+    table.write_text(json.dumps({"functions": list(sample(rows))}, indent=2))
+    return terraform
+
+
+def findings(terraform, secrets_file):
+    """What Terraform says against the configuration, else which rules its plan breaks."""
+    terraform.init()
+    code, told = terraform.run(
+        "plan", "-input=false", "-no-color", "-out=plan", f"-var-file={EVERYTHING}", f"-var-file={secrets_file}"
+    )
+    if code:
+        return ["terraform: " + told]
+    return list(broken(terraform))
+
+
+def broken(terraform):
+
+    plan = Plan(
+        json.loads(terraform.must("show", "-json", "plan")),
+        json.loads((terraform.folder / "functions.json").read_text()),
+    )
+    for name, check in rules.load().items():
+        try:
+            check(plan)
+        except Exception as error:
+            yield f"{name}: {error!r}"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_seeded_fault_is_found(fault, tmp_path, certain, secrets_file):
+    terraform = copy(tmp_path / "terraform", certain)
+    path = terraform.folder / fault.file
+    text = path.read_text()
+    assert text.count(fault.old) >= 1, "the fault cannot be seeded: the configuration has changed"
+    path.write_text(text.replace(fault.old, fault.new, 1))
+    found = findings(terraform, secrets_file)
+    assert found
+    if fault.by:
+        assert any(finding.startswith(fault.by) for finding in found), found
+
+
+def test_nothing_is_found_without_a_fault(tmp_path, certain, secrets_file):
+    assert findings(copy(tmp_path / "terraform", certain), secrets_file) == []

@@ -1,0 +1,1 @@
+"""Terraform without a cloud: the provider's schema, a stand-in provider, and Terraform itself, from pip alone."""
