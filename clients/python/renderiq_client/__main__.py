@@ -38,8 +38,11 @@ class Command:
 
     def client(self) -> Client:
         """The client that the words ask for."""
-        key = _secret(self.given.key_file, "RENDERIQ_API_KEY", "--key-file")
-        return Client(self.given.base_url, key, platform="cli", tries=self.given.tries)
+        given, key = self.given, _secret(self.given.key_file, "RENDERIQ_API_KEY", "--key-file")
+        if given.auto_rotate and not given.key_file:
+            raise Usage("--auto-rotate needs --key-file, a place to keep the new key")
+        own = {"key_file": given.key_file, "auto_rotate": True} if given.auto_rotate else {"key": key}
+        return Client(given.base_url, platform="cli", tries=given.tries, **own)
 
     def upload(self) -> Any:
         """Upload a picture."""
@@ -138,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--base-url", default=os.environ.get("RENDERIQ_BASE_URL", "http://127.0.0.1:8080"))
     top.add_argument("--key-file", type=Path, help="a file that holds the API key")
+    top.add_argument("--auto-rotate", action="store_true", help="rotate the key in --key-file when it is time")
     top.add_argument("--tries", type=int, default=TRIES, metavar="N", help="how often to try what fails for a while")
     top.add_argument("--json", action="store_true", help="print the API's JSON")
     commands = top.add_subparsers(required=True, metavar="COMMAND")

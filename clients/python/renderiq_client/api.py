@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import uuid
-from typing import Any, Callable, Optional
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
 from urllib.parse import urlsplit
 
 from renderiq_client.errors import NetworkError, RenderiqError
+from renderiq_client.rotation import AutoRotation, KeyFile
 from renderiq_client.session import Session, Tokens
 from renderiq_client.transport import TRIES, Answer, send_retrying
 
@@ -25,6 +27,8 @@ class Api:
         base_url: str,
         key: Optional[str] = None,
         *,
+        key_file: Optional[Union[str, Path]] = None,
+        auto_rotate: bool = False,
         tokens: Optional[Tokens] = None,
         on_tokens: Optional[Callable[[Tokens], None]] = None,
         platform: str = "unknown",
@@ -36,17 +40,23 @@ class Api:
 
         What fails for a while is tried `tries` times in all, with growing pauses.
 
+        `key_file` holds the key instead of `key`; with `auto_rotate` the new key is kept there when the service asks
+        for a rotation (the key needs the scope `keys:write`). ValueError without it.
+
         `tokens` go on with a session that was kept. `on_tokens` is told each new pair, to keep it.
         """
+        if auto_rotate and not key_file:
+            raise ValueError("auto_rotate needs key_file, a place to keep the new key")
         self.base_url = _checked(base_url)
         self.timeout_s, self.tries = timeout_s, tries
-        self._key = key
+        self._key = KeyFile(key_file).read() if key_file and not auto_rotate else key
+        self._rotation = AutoRotation(KeyFile(key_file), self._call_with_key) if key_file and auto_rotate else None
         self._on_tokens = on_tokens
         self._session = self._new_session(tokens) if tokens else None
         self._agent = f"Renderiq-Plugin/{platform}/{version}"
 
     def __repr__(self) -> str:
-        who = "session" if self._session else "key" if self._key else "nobody"
+        who = "session" if self._session else "key" if self._key or self._rotation else "nobody"
         return f"{type(self).__name__}({self.base_url!r}, {who})"
 
     def call(
@@ -75,8 +85,10 @@ class Api:
         credential = self._credential()
         answer = self._send(method, path, body, {**sent, **credential})
         if self._session and answer.status == 401 and answer.problem().get("code") == "invalid_token":
-            self._session.renew(credential["Authorization"].partition(" ")[2])
+            self._session.renew(_token(credential))
             answer = self._send(method, path, body, {**sent, **self._credential()})
+        if self._rotation and not self._session:
+            self._rotation.heed(_token(credential), answer)
         return answer
 
     def sign_in(self, email: str, password: str, device: Optional[str] = None) -> Any:
@@ -96,12 +108,17 @@ class Api:
 
     def use_key(self, key: str) -> None:
         """Call with an API key from now on."""
-        self._key, self._session = key, None
+        self._key, self._rotation, self._session = key, None, None
 
     def _credential(self) -> dict[str, str]:
         """The header that says who is calling: made here and nowhere else."""
-        token = self._session.access_token() if self._session else self._key
-        return {"Authorization": f"Bearer {token}"} if token else {}
+        if self._session:
+            return _bearer(self._session.access_token())
+        return _bearer(self._rotation.key() if self._rotation else self._key)
+
+    def _call_with_key(self, key: str, method: str, path: str, body: Optional[dict[str, Any]]) -> Any:
+        again = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+        return content(self._send(method, path, body, {**again, **_bearer(key)}))
 
     def _send(
         self, method: str, path: str, body: Optional[dict[str, Any]], headers: dict[str, str], **limits: Any
@@ -120,6 +137,14 @@ class Api:
     def _exchange(self, refresh_token: str) -> Tokens:
         limits = {"timeout_s": REFRESH_TIMEOUT_S, "within_s": REFRESH_WITHIN_S}
         return Tokens.of(content(self._send("POST", "/auth/refresh", {"refreshToken": refresh_token}, {}, **limits)))
+
+
+def _bearer(token: Optional[str]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _token(credential: dict[str, str]) -> str:
+    return credential.get("Authorization", "").partition(" ")[2]
 
 
 def content(answer: Answer) -> Any:
