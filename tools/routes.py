@@ -1,6 +1,6 @@
-"""The endpoint table: what every function declares of itself, as `terraform/functions.json`.
+"""The endpoint table: what every function declares of itself, as `terraform/functions.json` and in the README.
 
-`python -m tools.routes` writes it; `--check` fails when the committed one is stale; `--print` shows it.
+`python -m tools.routes` writes both; `--check` fails when a committed one is stale; `--print` shows the table.
 """
 
 import argparse
@@ -15,6 +15,8 @@ from common.routing import INTERNAL, PUBLIC
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "terraform" / "functions.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- written by make routes -->", "<!-- end -->"
 
 
 def specs() -> list[Spec]:
@@ -39,30 +41,38 @@ def row(spec: Spec) -> dict[str, Any]:
     }
 
 
-def rendered() -> str:
-    """The table as it is committed."""
-    return json.dumps({"functions": [row(spec) for spec in specs()]}, indent=2) + "\n"
+def readme(rows: list[dict[str, Any]]) -> str:
+    """The README, its endpoint table made of `rows`."""
+    lines = ["| function | method and path | scope | what it does |", "|---|---|---|---|"]
+    lines += [f"| `{r['name']}` | {_place(r)} | {r['scope']} | {r['summary']} |" for r in rows]
+    before, _, rest = README.read_text().partition(BEGIN)
+    return "\n".join([before + BEGIN, *lines, END + rest.partition(END)[2]])
 
 
 def main() -> int:
     """Write, check or print the table."""
     parser = argparse.ArgumentParser(prog="python -m tools.routes", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the committed table is stale")
+    parser.add_argument("--check", action="store_true", help="fail when what is committed is stale")
     parser.add_argument("--print", action="store_true", help="show the table")
     arguments = parser.parse_args()
-    text = rendered()
-    if arguments.check:
-        if not TABLE.exists() or TABLE.read_text() != text:
-            sys.stderr.write("terraform/functions.json is stale: run `make routes`\n")
-            return 1
-        return 0
+    rows = [row(spec) for spec in specs()]
+    files = {TABLE: json.dumps({"functions": rows}, indent=2) + "\n", README: readme(rows)}
     if arguments.print:
-        for line in json.loads(text)["functions"]:
+        for line in rows:
             sys.stdout.write(f"{line['method']:7} {line['path']:52} {line['scope']:15} {line['name']}\n")
         return 0
-    TABLE.parent.mkdir(exist_ok=True)
-    TABLE.write_text(text)
+    if arguments.check:
+        stale = [path for path, text in files.items() if path.read_text() != text]
+        for path in stale:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is stale: run `make routes`\n")
+        return 1 if stale else 0
+    for path, text in files.items():
+        path.write_text(text)
     return 0
+
+
+def _place(row: dict[str, Any]) -> str:
+    return "whatever matches nothing else" if row["method"] == "*" else f"{row['method']} `{row['path']}`"
 
 
 if __name__ == "__main__":
