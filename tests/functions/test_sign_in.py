@@ -67,10 +67,10 @@ def measured(stack, people):
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_whoever_is_refused_waits_for_the_same_time(stack, people):
     """A noisy machine may spoil a round of measuring; a difference that is there shows in all of them."""
-    for _ in range(3):
+    for _ in range(5):
         medians = measured(stack, people)
         if max(medians.values()) <= 1.05 * min(medians.values()):
             return
@@ -79,8 +79,9 @@ def test_whoever_is_refused_waits_for_the_same_time(stack, people):
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """A stack with the limits as they are, but for the account's, which is small."""
-    running = start_stack(tmp_path_factory.mktemp("guarded"), SIGNINS_PER_MINUTE_OF_ACCOUNT="12")
+    """A stack with small limits: what a slow machine lets drain between two tries is less than one."""
+    limits = {"SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS": "3", "SIGNINS_PER_MINUTE_OF_ACCOUNT": "4"}
+    running = start_stack(tmp_path_factory.mktemp("guarded"), SIGNINS_PER_MINUTE_OF_ADDRESS="6", **limits)
     yield running
     stop_stack(running)
 
@@ -91,8 +92,8 @@ def guess(stack, email, times, source):
 
 def test_an_address_that_guesses_for_many_accounts_is_told_to_wait(guarded):
     here = next(addresses)
-    answers = [sign_in(guarded, f"{uuid4().hex}@example.com", "a guess", source=here) for _ in range(33)]
-    assert [answer.status for answer in answers[:30]] == [401] * 30
+    answers = [sign_in(guarded, f"{uuid4().hex}@example.com", "a guess", source=here) for _ in range(9)]
+    assert [answer.status for answer in answers[:6]] == [401] * 6
     last = answers[-1]
     assert (last.status, last.code) == (429, "rate_limited")
     assert last.json["retryAfter"] == int(last.headers["Retry-After"]) > 0
@@ -101,7 +102,7 @@ def test_an_address_that_guesses_for_many_accounts_is_told_to_wait(guarded):
 
 def test_guessing_from_one_address_locks_the_account_there_only(guarded):
     tenant, here, there = Tenant(guarded), next(addresses), next(addresses)
-    guess(guarded, tenant.email, 11, here)
+    guess(guarded, tenant.email, 4, here)
     assert sign_in(guarded, tenant.email, tenant.password, source=here).code == "invalid_credentials"
     assert sign_in(guarded, tenant.email, tenant.password, source=there).status == 200
 
@@ -109,36 +110,36 @@ def test_guessing_from_one_address_locks_the_account_there_only(guarded):
 def test_guessing_from_many_addresses_locks_the_account_for_strangers_but_not_for_its_own_network(guarded):
     tenant, home, stranger = Tenant(guarded), next(addresses), next(addresses)
     assert sign_in(guarded, tenant.email, tenant.password, source=home).status == 200
-    for _ in range(4):
-        guess(guarded, tenant.email, 4, next(addresses))
+    for _ in range(3):
+        guess(guarded, tenant.email, 2, next(addresses))
     assert sign_in(guarded, tenant.email, tenant.password, source=stranger).code == "invalid_credentials"
     assert sign_in(guarded, tenant.email, tenant.password, source=home).status == 200
 
 
 def test_a_lock_ends_by_itself(guarded):
     tenant, here = Tenant(guarded), next(addresses)
-    guess(guarded, tenant.email, 11, here)
+    guess(guarded, tenant.email, 4, here)
     guarded.sql("UPDATE attempt_limits SET arrival = arrival - interval '1 minute' RETURNING 1")
     assert sign_in(guarded, tenant.email, tenant.password, source=here).status == 200
 
 
 def test_a_good_sign_in_costs_nothing(guarded):
     tenant, here = Tenant(guarded), next(addresses)
-    assert [sign_in(guarded, tenant.email, tenant.password, source=here).status for _ in range(35)] == [200] * 35
+    assert [sign_in(guarded, tenant.email, tenant.password, source=here).status for _ in range(9)] == [200] * 9
 
 
 def test_a_client_cannot_say_from_where_it_calls(guarded):
     here = next(addresses)
     answers = [
         sign_in(guarded, f"{uuid4().hex}@example.com", "a guess", source=here, X_Forwarded_For=f"198.51.100.{n}")
-        for n in range(33)
+        for n in range(9)
     ]
     assert answers[-1].status == 429
 
 
 def test_limits_hold_for_an_email_address_in_any_case(guarded):
     tenant, here = Tenant(guarded), next(addresses)
-    guess(guarded, tenant.email.upper(), 11, here)
+    guess(guarded, tenant.email.upper(), 4, here)
     assert sign_in(guarded, tenant.email, tenant.password, source=here).code == "invalid_credentials"
 
 

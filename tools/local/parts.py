@@ -1,14 +1,12 @@
-"""Parts of a running stack, killed and started again as they were, to see that nothing is lost (Linux)."""
+"""Parts of a running stack, killed to see that nothing is lost (Linux). The stack itself starts them again."""
 
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 30
 
 
@@ -29,51 +27,42 @@ class Part:
     """`gateway`, `tasks` or `storage` of the running stack whose data lies in `data`; it listens on `port`."""
 
     def __init__(self, name: str, data: Path, port: int) -> None:
-        """Find it, and how it was started."""
-        self.pid = pid_of(f"tools.local.{name}", data)
-        proc = Path("/proc") / str(self.pid)
-        self._command = [word.decode() for word in (proc / "cmdline").read_bytes().split(b"\x00")[:-1]]
-        pairs = (pair.partition(b"=") for pair in (proc / "environ").read_bytes().split(b"\x00") if pair)
-        self._env = {key.decode(): value.decode() for key, _, value in pairs}
-        self._log = data / "logs" / f"{name}.log"
-        self._port = port
-        self._process: subprocess.Popen[bytes] | None = None
+        """Find the stack's own process, which looks after its parts."""
+        self._module, self._data, self._port = f"tools.local.{name}", data, port
+        self._stack = _parent(self.pid)
+
+    @property
+    def pid(self) -> int:
+        """The process that runs now. LookupError when it is down."""
+        return pid_of(self._module, self._data)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until its port is free."""
+        """SIGKILL. The stack is held meanwhile, so that it does not start the part again before `start`."""
+        os.kill(self._stack, signal.SIGSTOP)
         os.kill(self.pid, signal.SIGKILL)
-        self._reap()
         self._wait_until(lambda: not self._listens())
 
     def start(self) -> None:
-        """Start it again and wait until it listens. RuntimeError when it does not."""
-        with self._log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT, env=self._env
-            )
-        self.pid = self._process.pid
+        """Let the stack start it again, and wait until it listens. TimeoutError when it does not."""
+        os.kill(self._stack, signal.SIGCONT)
         self._wait_until(self._listens)
 
     def stop(self) -> None:
-        """End what was started here; the first one is its stack's."""
-        if self._process:
-            self._process.kill()
-            self._reap()
+        """Let the stack go on, whatever became of the part."""
+        os.kill(self._stack, signal.SIGCONT)
 
     def _wait_until(self, good: Callable[[], bool]) -> None:
         end = time.monotonic() + TIMEOUT_S
         while not good():
-            if time.monotonic() > end or (self._process and self._process.poll() is not None):
-                raise RuntimeError(f"it did not end or start; see {self._log}")
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self._module} did not end or start; see {self._data / 'logs'}")
             time.sleep(0.05)
 
     def _listens(self) -> bool:
         with socket.socket() as trial:
             return trial.connect_ex(("127.0.0.1", self._port)) == 0
 
-    def _reap(self) -> None:
-        if self._process:
-            self._process.wait()
-            if self._process.stdin:
-                self._process.stdin.close()
-            self._process = None
+
+def _parent(pid: int) -> int:
+    """Field 4 of /proc/<pid>/stat, counted behind the command's name, which may hold anything."""
+    return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
