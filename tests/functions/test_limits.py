@@ -124,3 +124,13 @@ def test_an_address_that_guesses_on_is_told_to_wait(full):
     answers = [sign_in(full, "a wrong guess") for _ in range(33)]
     assert answers[-1].code == "rate_limited"
     assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_guessing_refresh_tokens_is_a_failure_too(full):
+    def refresh(token):
+        return request(full.base_url, "POST", "/auth/refresh", body={"refreshToken": token})
+
+    answers = [refresh(f"rq_rt_{n:043}") for n in range(25)]
+    assert answers[0].code == "invalid_refresh_token"
+    assert [answer.code for answer in answers].count("rate_limited") >= 3
+    assert refresh(sign_in(full, full.password).json["refreshToken"]).status == 200
