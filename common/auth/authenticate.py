@@ -76,11 +76,11 @@ def authenticate(
         Bucket("platform", config.platform_rate, row["platform_full_s"]),
     ]
     told = limits.headers(buckets) | _rotation(row)
+    if refusal is None and not row["spent"]:
+        refusal = limits.refusal(buckets, route.cost)
     if refusal:
         refusal.headers |= told
         raise refusal
-    if not row["spent"]:
-        raise limits.refusal(buckets, route.cost)
     return Authenticated(_caller(row, platform, user_agent, address, request_id), told)
 
 
