@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from common import db, log
-from common.dal import delivery_work, idempotency
+from common.dal import callers, delivery_work, idempotency
 from common.domain import credits as account_credits
 from common.domain import events, recoveries, renders, uploads, webhooks
 
@@ -24,6 +24,7 @@ def run() -> None:
         "expiredRenders": renders.expire_overdue(BATCH),
         "expiredUploads": uploads.expire_overdue(BATCH),
         "forgottenKeys": _idempotency_keys(BATCH),
+        "forgottenAttempts": db.pool().run(callers.forget_attempts),
         "deliveries": _batches(_deliveries, end),
         "endedDeliveries": _batches(webhooks.sweep_ending, end),
         "recoveredDeliveries": _batches(recoveries.sweep, end),
