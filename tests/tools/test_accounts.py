@@ -103,6 +103,10 @@ def test_a_disabled_account_is_out_at_once_and_comes_back_with_its_keys_but_not_
     assert tenant.sign_in().status == 200
 
 
+def test_json_may_be_asked_for_after_the_command(stack, tenant):
+    assert json.loads(accounts(stack, "keys", tenant.email, "--json").stdout) == []
+
+
 def test_sessions_are_ended(stack, tenant):
     found = [tenant.token(), tenant.token()]
     assert told(stack, "end-sessions", tenant.email) == {"ended": 2}
