@@ -150,7 +150,8 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], Resul
 
 
 def _transaction(given: argparse.Namespace, work: Callable[[Connection], Any]) -> Any:
-    pool = db.Pool(lambda: db.connect_url(_local_url(given.data)) if given.data else db.open_raw(settings()), 1)
+    url = _local_url(given.data) if given.data else ""
+    pool = db.Pool(lambda: db.connect_url(url) if url else db.open_raw(settings()), 1)
     with pool.connection() as conn, conn.transaction():
         return work(conn)
 

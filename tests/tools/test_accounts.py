@@ -153,3 +153,11 @@ def test_an_environment_without_a_database_is_told():
     done = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "is not configured" in done.stderr
+
+
+def test_a_folder_without_a_stack_is_told(tmp_path):
+    words = ["--data", str(tmp_path), "keys", "ada@example.com"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.accounts", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"accounts: {tmp_path} is not the folder of a local stack\n")
