@@ -218,6 +218,24 @@ def end_all_sessions(conn: Connection, account_id: UUID, reason: str) -> list[Ro
     )
 
 
+def forget_sessions(conn: Connection, limit: int) -> int:
+    """Delete at most `limit` sessions that began 91 days ago, with their refresh tokens; how many.
+
+    None lives longer than 90 days. An id holds the time that it was made, so the oldest are found by the primary key.
+    """
+    row = conn.one(
+        """
+        WITH old AS (
+            SELECT id FROM sessions WHERE id < (SELECT uuidv7(interval '-91 days')) ORDER BY id LIMIT :limit::int
+        ),
+        gone AS (DELETE FROM sessions s USING old WHERE s.id = old.id RETURNING 1)
+        SELECT count(*) AS forgotten FROM gone
+        """,
+        limit=limit,
+    )
+    return int(row["forgotten"])
+
+
 def me(conn: Connection, account_id: UUID) -> Row:
     """An account's balance and its newest hundred sessions that can still be used, in one round trip."""
     return conn.one(
