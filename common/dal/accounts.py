@@ -225,10 +225,12 @@ def forget_sessions(conn: Connection, limit: int) -> int:
     """
     row = conn.one(
         """
-        WITH old AS (
-            SELECT id FROM sessions WHERE id < (SELECT uuidv7(interval '-91 days')) ORDER BY id LIMIT :limit::int
-        ),
-        gone AS (DELETE FROM sessions s USING old WHERE s.id = old.id RETURNING 1)
+        WITH gone AS (
+            DELETE FROM sessions WHERE id = ANY (ARRAY(
+                SELECT id FROM sessions WHERE id < (SELECT uuidv7(interval '-91 days')) ORDER BY id LIMIT :limit::int
+            ))
+            RETURNING 1
+        )
         SELECT count(*) AS forgotten FROM gone
         """,
         limit=limit,
