@@ -2,12 +2,25 @@
 
 import json
 import logging
+import re
 import sys
 from functools import cache
 from typing import Any
 
 from common.clock import now
 from common.config import settings
+
+#: What we mint, wherever a caller or an exception may have put it: a key in a path, a token in a message.
+_SECRET = re.compile(
+    r"rq_(?:sk_(?:live|test)|rt)_[0-9A-Za-z]{20,}|whsec_[0-9A-Za-z+/=]{20,}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+|(?<=X-Goog-Signature=)[0-9a-f]+",
+    re.ASCII,
+)
+
+
+def redacted(text: str) -> str:
+    """`text` without the secrets that it holds."""
+    return _SECRET.sub("[redacted]", text)
 
 
 class JsonFormatter(logging.Formatter):
@@ -24,7 +37,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str)
+        return redacted(json.dumps(entry, default=str))
 
 
 class TextFormatter(logging.Formatter):
@@ -35,7 +48,7 @@ class TextFormatter(logging.Formatter):
         fields = getattr(record, "fields", {})
         told = " ".join(f"{name}={value}" for name, value in fields.items() if value not in (None, ""))
         line = f"{now():%H:%M:%S} {record.levelname[0]} {record.getMessage()} {told}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return redacted(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 @cache

@@ -104,7 +104,8 @@ def bearer(secret: str) -> dict[str, str]:
 
 def leaks(stack) -> list[str]:
     """The logs and tables of the stack that hold a secret, each with the secret's beginning."""
-    places = {str(path): path.read_text(errors="replace") for path in (stack.data / "logs").iterdir()}
+    logs = [*(stack.data / "logs").iterdir(), stack.data / "postgres" / "log"]
+    places = {str(path): path.read_text(errors="replace") for path in logs}
     for row in stack.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
         table = row["tablename"]
         content = stack.sql(f"SELECT coalesce(string_agg(t::text, ' '), '') AS content FROM {table} t")

@@ -39,8 +39,8 @@ def main(words: list[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """What may be typed."""
     top = argparse.ArgumentParser(prog="python -m tools.accounts", description=(__doc__ or "").partition("\n\n")[0])
-    top.add_argument("--data", type=Path, help="a running local stack's folder, instead of the environment")
-    top.add_argument("--json", action="store_true", help="print JSON")
+    top.set_defaults(data=None, json=False)
+    _common(top)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     command = _command(commands, "create", create, "make an account")
     command.add_argument("--name", required=True, help="how the person is called")
@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--reason", default="", help="kept in the audit log")
     _command(commands, "keys", keys, "list the API keys of an account, a line a secret")
     _command(commands, "end-sessions", end_sessions, "sign an account out everywhere")
-    command = commands.add_parser("rotate-signing-key", help="make a new key for access tokens")
+    command = _common(commands.add_parser("rotate-signing-key", help="make a new key for access tokens"))
     command.add_argument("--private-key", type=Path, help="where the new private key goes (not overwritten)")
     command.add_argument("--jwks", type=Path, help="the JWKS document, which gets the new public key beside the old")
     command.set_defaults(run=rotate_signing_key)
@@ -134,15 +134,24 @@ def readable(result: Result) -> str:
     return "\n".join(f"{name.replace('_', ' '):<{width}}  {_plain(value)}" for name, value in result.items())
 
 
+def _common(given: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """What may stand before the command or after it."""
+    where = "a running local stack's folder, instead of the environment"
+    given.add_argument("--data", type=Path, default=argparse.SUPPRESS, help=where)
+    given.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    return given
+
+
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], Result], text: str) -> Any:
-    command = commands.add_parser(name, help=text, description=text)
+    command = _common(commands.add_parser(name, help=text, description=text))
     command.add_argument("email")
     command.set_defaults(run=run)
     return command
 
 
 def _transaction(given: argparse.Namespace, work: Callable[[Connection], Any]) -> Any:
-    pool = db.Pool(lambda: db.connect_url(_local_url(given.data)) if given.data else db.open_raw(settings()), 1)
+    url = _local_url(given.data) if given.data else ""
+    pool = db.Pool(lambda: db.connect_url(url) if url else db.open_raw(settings()), 1)
     with pool.connection() as conn, conn.transaction():
         return work(conn)
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools import bench_scale, bench_webhooks
+from tools import bench_accounts, bench_scale, bench_webhooks
 from tools.local.stack import ROOT, Running, Stack
 
 MEBIBYTE = 1 << 20
@@ -41,6 +41,7 @@ def main() -> int:
     benches = {
         "uploads": uploads,
         "requests": requests,
+        "accounts": bench_accounts.accounts,
         "scale": bench_scale.scale,
         "deliveries": bench_webhooks.deliveries,
         "isolation": bench_webhooks.isolation,
@@ -49,7 +50,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("bench", nargs="*", choices=[[], *benches], help="which ones (default: all)")
     chosen = parser.parse_args().bench or list(benches)
-    os.environ |= {"USER_RATE_PER_MINUTE": "1000000", "PLATFORM_RATE_PER_MINUTE": "1000000"}
+    limits = ("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE", "FAILURES_PER_MINUTE")
+    os.environ |= dict.fromkeys(limits, "1000000")
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack", 0) as stack:
         running = stack.start()
         for name in chosen:

@@ -68,25 +68,30 @@ def scale(running: Running, folder: Path) -> None:
     account = prepared(running, folder)
     with closing(owner(folder)) as conn:
         fill(conn, account, FEW, COMMON)
-        few = measured(running, account)
+        few = measured(running, requests(running, account))
         started = time.monotonic()
         fill(conn, account, MANY - FEW, RARE)
         print(f"\n  {MANY:,} renders made in {time.monotonic() - started:.0f} s")
-        many = measured(running, account)
-    print(f"  {'times what GET /health takes, with':<44} {FEW:>9,} {MANY:>10,} {'ratio':>7}")
+        many = measured(running, requests(running, account))
+    compare(f"{FEW:,}", few, f"{MANY:,}", many)
+
+
+def compare(few_is: str, few: dict[str, float], many_is: str, many: dict[str, float]) -> None:
+    """A line a request, with a mark on what grew."""
+    print(f"  {'times what GET /health takes, with':<44} {few_is:>9} {many_is:>10} {'ratio':>7}")
     for name, before in few.items():
         ratio = many[name] / before
         print(f"  {name:<44} {before:>9.2f} {many[name]:>10.2f} {ratio:>6.2f}x{'  !' if ratio > ALLOWED else ''}")
 
 
-def measured(running: Running, account: dict[str, Any]) -> dict[str, float]:
+def measured(running: Running, work: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """Each request's lower quartile by that of GET /health, in turns: what else the machine does only adds to them."""
     found = {}
-    for name, work in requests(running, account).items():
+    for name, ask in work.items():
         beside, taken = [], []
         for _ in range(TIMES + WARM):
             beside.append(seconds(lambda: call(running, "GET", "/health")))
-            taken.append(seconds(work))
+            taken.append(seconds(ask))
         found[name] = quartile(taken) / quartile(beside)
     return found
 

@@ -5,11 +5,12 @@ import secrets
 from pathlib import Path
 
 from common import db
-from common.auth import api_keys, passwords
+from common.auth import api_keys
 from common.auth.scopes import ALL
-from common.dal import accounts, keys
-from common.dal import credits as credits_dal
+from common.dal import keys
+from common.dal.accounts import rename_away
 from common.db import Connection
+from common.domain import accounts, audit
 from tools.local.files import read_json, write_private
 
 EMAIL = "demo@renderiq.example"
@@ -39,10 +40,11 @@ def ensure(database_url: str, data: Path) -> dict[str, str]:
 def _make(conn: Connection, made: dict[str, str]) -> None:
     """In one transaction. An account left by a run that was killed before it noted the password gives way."""
     with conn.transaction():
-        accounts.rename_away(conn, EMAIL)
-        account_id = accounts.insert(conn, EMAIL, NAME, passwords.hash_password(made["password"]))
-        credits_dal.grant(conn, account_id, CREDITS)
-        keys.insert(
+        rename_away(conn, EMAIL)
+        account_id = accounts.create(
+            conn, email=EMAIL, name=NAME, password=made["password"], external_subject=None, credits_=CREDITS
+        )
+        key = keys.insert(
             conn,
             account_id,
             name="Demo key",
@@ -53,3 +55,5 @@ def _make(conn: Connection, made: dict[str, str]) -> None:
             sha256=api_keys.digest(made["api_key"]),
             hint=api_keys.hint(made["api_key"]),
         )
+        if key:
+            audit.by_operator(conn, account_id, "key.created", key["id"], name=key["name"], hint=key["hint"])

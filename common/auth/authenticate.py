@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from common import db, platforms
-from common.auth import api_keys, limits
+from common.auth import api_keys, failures, limits
 from common.auth.caller import Caller
 from common.auth.limits import Bucket
 from common.config import Settings, settings
 from common.dal import callers
-from common.errors import BadRequest, Forbidden, Problem, RateLimited, Unauthenticated, UpdateRequired
+from common.errors import BadRequest, Forbidden, Problem, Unauthenticated, UpdateRequired
 from common.platforms import Detected
 from common.routing import Route
 from common.schemas.accounts import COOKIE
@@ -70,17 +70,17 @@ def authenticate(
             raise _unknown(credential)
         refusal = _forbidden(row, route) or refusal
     except Unauthenticated as problem:
-        raise _counted(problem, address, config) from None
+        raise (problem if isinstance(problem, Garbage) else failures.counted(problem, address)) from None
     buckets = [
         Bucket("user", config.user_rate, row["user_full_s"]),
         Bucket("platform", config.platform_rate, row["platform_full_s"]),
     ]
     told = limits.headers(buckets) | _rotation(row)
+    if refusal is None and not row["spent"]:
+        refusal = limits.refusal(buckets, route.cost)
     if refusal:
         refusal.headers |= told
         raise refusal
-    if not row["spent"]:
-        raise limits.refusal(buckets, route.cost)
     return Authenticated(_caller(row, platform, user_agent, address, request_id), told)
 
 
@@ -199,23 +199,6 @@ def _forbidden(row: db.Row, route: Route) -> Problem | None:
             raise Unauthenticated("The API key's account is not active.", code="invalid_key")
         case _:
             raise Unauthenticated("The session has ended.", code="invalid_token")
-
-
-def _counted(problem: Unauthenticated, address: str, config: Settings) -> Problem:
-    """`problem`, or 429 when its address has failed too often."""
-    if isinstance(problem, Garbage):
-        return problem
-    interval = limits.WINDOW_S / config.failures_rate
-    wait = db.pool().run(lambda conn: callers.attempt(conn, f"failures:{address}", interval))
-    if wait <= 0:
-        return problem
-    seconds = max(1, int(wait + 0.999))
-    return RateLimited(
-        f"Too many failed requests from this address; try again in {seconds} s.",
-        headers={"Retry-After": str(seconds)},
-        retry_after=seconds,
-        violated_policies=["address"],
-    )
 
 
 def _rotation(row: db.Row) -> dict[str, str]:

@@ -58,7 +58,7 @@ def refusal(buckets: list[Bucket], cost: int) -> RateLimited:
     wait = max(1, math.ceil(max(b.wait_s(cost) for b in buckets)))
     return RateLimited(
         f"Over the limit of {', '.join(violated)}; try again in {wait} s.",
-        headers={**headers(buckets), "Retry-After": str(wait)},
+        headers={"Retry-After": str(wait)},
         retry_after=wait,
         violated_policies=violated,
     )

@@ -108,7 +108,8 @@ def insert_session(
         WITH session AS (
             INSERT INTO sessions (account_id, device, network, cookie_sha256, expires_at)
             SELECT id, :device::text, :network::text, :cookie_sha256::bytea, now() + interval '90 days'
-            FROM accounts WHERE id = :account_id::uuid AND disabled_at IS NULL
+            -- Locked, so that whoever disables the account at this moment finds the session and ends it.
+            FROM (SELECT id FROM accounts WHERE id = :account_id::uuid AND disabled_at IS NULL FOR SHARE) account
             RETURNING id
         ),
         token AS (
@@ -217,8 +218,28 @@ def end_all_sessions(conn: Connection, account_id: UUID, reason: str) -> list[Ro
     )
 
 
+def forget_sessions(conn: Connection, limit: int) -> int:
+    """Delete at most `limit` sessions that began 91 days ago, with their refresh tokens; how many.
+
+    None lives longer than 90 days. An id holds the time that it was made, so the oldest are found by the primary key.
+    """
+    row = conn.one(
+        """
+        WITH gone AS (
+            DELETE FROM sessions WHERE id = ANY (ARRAY(
+                SELECT id FROM sessions WHERE id < (SELECT uuidv7(interval '-91 days')) ORDER BY id LIMIT :limit::int
+            ))
+            RETURNING 1
+        )
+        SELECT count(*) AS forgotten FROM gone
+        """,
+        limit=limit,
+    )
+    return int(row["forgotten"])
+
+
 def me(conn: Connection, account_id: UUID) -> Row:
-    """An account's balance and its newest hundred sessions, in one round trip."""
+    """An account's balance and its newest hundred sessions that can still be used, in one round trip."""
     return conn.one(
         """
         SELECT c.available, c.held, c.granted, c.spent, now() AS as_of,
@@ -227,6 +248,7 @@ def me(conn: Connection, account_id: UUID) -> Row:
                                                        'last_used_at', last_used_at) ORDER BY id DESC)
                    FROM (SELECT id, device, created_at, last_used_at FROM sessions
                          WHERE account_id = :account_id::uuid AND ended_at IS NULL AND expires_at > now()
+                           AND last_used_at > now() - interval '30 days'
                          ORDER BY id DESC LIMIT 100)
                ), '[]') AS sessions
         FROM credit_accounts c WHERE c.account_id = :account_id

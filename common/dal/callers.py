@@ -172,6 +172,20 @@ def give_back(conn: Connection, bucket: str, interval_s: float) -> None:
     )
 
 
+def forget_attempts(conn: Connection) -> int:
+    """Delete the buckets that are empty, which say nothing; how many. Those in use are left to the next time."""
+    row = conn.one(
+        """
+        WITH empty AS MATERIALIZED (
+            SELECT bucket FROM attempt_limits WHERE arrival < now() FOR UPDATE SKIP LOCKED
+        ),
+        gone AS (DELETE FROM attempt_limits l USING empty WHERE l.bucket = empty.bucket RETURNING 1)
+        SELECT count(*) AS forgotten FROM gone
+        """
+    )
+    return int(row["forgotten"])
+
+
 def attempt(conn: Connection, bucket: str, interval_s: float) -> float:
     """Take one attempt from `bucket` (a minute's worth of burst); seconds to wait, 0 when it was allowed."""
     row = conn.one(

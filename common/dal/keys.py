@@ -85,13 +85,14 @@ def lock(conn: Connection, account_id: UUID, key_id: UUID) -> Row | None:
 def lock_secrets(conn: Connection, key_id: UUID) -> list[Row]:
     """The current secret of a locked key, then the one in its grace, if any; `used`: somebody has shown it.
 
-    By a statement of its own: these must be as they are once the key's lock is got.
+    By a statement of its own: these must be as they are once the key's lock is got. By the clock, too: what another
+    rotation has ended while this transaction waited ended after its `now()`.
     """
     return conn.rows(
         """
         SELECT id, hint, valid_until, first_used_at IS NOT NULL AS used
         FROM plugin_api_key_secrets
-        WHERE key_id = :key_id::uuid AND (valid_until IS NULL OR valid_until > now())
+        WHERE key_id = :key_id::uuid AND (valid_until IS NULL OR valid_until > clock_timestamp())
         ORDER BY valid_until IS NULL DESC, id DESC
         FOR UPDATE
         """,

@@ -5,12 +5,12 @@ from uuid import UUID
 from common import db
 from common.auth import passwords, refresh_tokens, tokens
 from common.auth.caller import Call, Caller
+from common.auth.failures import counted, network_of
 from common.clock import now
 from common.config import settings
 from common.dal import accounts as dal
 from common.db import Connection, Row
 from common.domain import audit, sign_in_limits
-from common.domain.sign_in_limits import network_of
 from common.errors import Unauthenticated
 from common.schemas.accounts import (
     Balance,
@@ -56,13 +56,14 @@ def refresh(call: Call, body: Refresh) -> SignedIn:
     """New tokens for a refresh token, by the rules of the contract.
 
     Unauthenticated `invalid_refresh_token` when it is unknown or ended; a token that was used before ends its
-    session, for somebody else has it.
+    session, for somebody else has it. RateLimited when the address fails too often.
     """
     used, successor = refresh_tokens.digest(body.refresh_token), refresh_tokens.generate()
     with db.transaction() as conn:
         row = _exchanged(conn, call, used, refresh_tokens.digest(successor))
     if row is None:
-        raise Unauthenticated("The refresh token is not valid, or no longer.", code="invalid_refresh_token")
+        problem = Unauthenticated("The refresh token is not valid, or no longer.", code="invalid_refresh_token")
+        raise counted(problem, call.address)
     return _signed_in({**row, "id": row["account_id"]}, row["session_id"], successor)
 
 

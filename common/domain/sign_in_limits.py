@@ -7,15 +7,13 @@ networks (those that it has signed in from lately) do not look at it.
 """
 
 import hashlib
-import ipaddress
-import math
 from dataclasses import dataclass
 
+from common.auth.failures import too_often
 from common.auth.limits import WINDOW_S
 from common.config import settings
 from common.dal import callers
 from common.db import Connection
-from common.errors import RateLimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +52,7 @@ def take(conn: Connection, network: str, email: str) -> Tried:
 
     wait = full(address, config.signin_address_rate)
     if wait > 0:
-        raise _too_often(math.ceil(wait))
+        raise too_often("sign-ins", wait)
     full_here = full(pair, config.signin_pair_rate) > 0
     full_everywhere = not full_here and full(account, config.signin_account_rate) > 0
     return Tried(taken, full_here, full_everywhere)
-
-
-def network_of(address: str) -> str:
-    """An IPv4 address, or the /64 that one IPv6 customer has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
-
-
-def _too_often(seconds: int) -> RateLimited:
-    return RateLimited(
-        f"Too many failed sign-ins from this address; try again in {seconds} s.",
-        headers={"Retry-After": str(seconds)},
-        retry_after=seconds,
-        violated_policies=["address"],
-    )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from common import db, log
-from common.dal import delivery_work, idempotency
+from common.dal import accounts, callers, delivery_work, idempotency
 from common.domain import credits as account_credits
 from common.domain import events, recoveries, renders, uploads, webhooks
 
@@ -24,6 +24,8 @@ def run() -> None:
         "expiredRenders": renders.expire_overdue(BATCH),
         "expiredUploads": uploads.expire_overdue(BATCH),
         "forgottenKeys": _idempotency_keys(BATCH),
+        "forgottenSessions": _batches(_sessions, end),
+        "forgottenAttempts": db.pool().run(callers.forget_attempts),
         "deliveries": _batches(_deliveries, end),
         "endedDeliveries": _batches(webhooks.sweep_ending, end),
         "recoveredDeliveries": _batches(recoveries.sweep, end),
@@ -49,6 +51,10 @@ def _deliveries(limit: int) -> int:
         rows = delivery_work.claim_due(conn, limit)
         events.enqueue_all_after_commit(conn, rows)
     return len(rows)
+
+
+def _sessions(limit: int) -> int:
+    return db.pool().run(lambda conn: accounts.forget_sessions(conn, limit))
 
 
 def _idempotency_keys(limit: int) -> int:

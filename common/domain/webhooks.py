@@ -71,8 +71,8 @@ def update(conn: Connection, caller: Caller, webhook_id: UUID, body: UpdateWebho
         dal.enable(conn, caller.account_id, webhook_id)
     elif body.status == "disabled":
         stop(conn, webhook_id, "disabled", DISABLED_BY_OWNER)
-    changed = sorted(body.model_fields_set)
-    audit.by_caller(conn, caller, "webhook.updated", webhook_id, changed=changed, host=_host(body.url))
+    if changed := sorted(body.model_fields_set):
+        audit.by_caller(conn, caller, "webhook.updated", webhook_id, changed=changed, host=_host(body.url))
     return get(conn, caller, webhook_id)
 
 

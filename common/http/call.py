@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
-from common import platforms
+from common import log, platforms
 from common.auth.caller import Call
 from common.errors import TooLarge, UnsupportedMediaType
 
@@ -54,7 +54,8 @@ def client_address(forwarded: str, peer: str) -> str:
 
 
 def _request_id(sent: str) -> str:
-    return sent if _SANE_ID.fullmatch(sent) else uuid.uuid4().hex
+    """The id that was sent, if it is one, and no secret: it is logged and kept."""
+    return sent if _SANE_ID.fullmatch(sent) and log.redacted(sent) == sent else uuid.uuid4().hex
 
 
 def _plain(text: str) -> str:

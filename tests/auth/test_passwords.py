@@ -48,9 +48,9 @@ def test_an_unknown_user_takes_as_long_as_a_wrong_password(stored):
     took = {None: [], stored: [], "$argon2id$not-a-hash": []}
     for _ in range(7):
         for password_hash, times in took.items():
-            start = time.perf_counter()
+            start = time.thread_time()  # one lane of argon2 is this thread's own work
             passwords.verify(password_hash, "wrong")
-            times.append(time.perf_counter() - start)
+            times.append(time.thread_time() - start)
     # The fastest of each: what else runs on this machine only ever adds.
     fastest = [min(times) for times in took.values()]
     assert max(fastest) < 1.5 * min(fastest), fastest

@@ -3,10 +3,12 @@
 import threading
 import time
 from dataclasses import replace
+from http.client import HTTPMessage
 
 import pytest
 
 from renderiq_client import Client, NetworkError, RenderiqError, Tokens
+from renderiq_client.transport import Answer
 from tests import fault_proxy
 
 REFRESH = "^POST /api/plugins/auth/refresh"
@@ -152,3 +154,7 @@ def test_nothing_that_answers_is_a_network_error_of_its_own():
     client = Client("http://127.0.0.1:9", tokens=Tokens("a", "r", time.time() + 1000), tries=2)
     with pytest.raises(NetworkError, match="no answer: ConnectionRefusedError"):
         client.me()
+
+
+def test_an_answer_shows_its_body_to_no_log():
+    assert "secret" not in repr(Answer(200, HTTPMessage(), b'{"accessToken": "secret"}'))

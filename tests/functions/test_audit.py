@@ -109,3 +109,33 @@ def test_the_functions_role_can_only_append(stack, statement):
             conn.rows(statement)
     finally:
         conn.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/keys", {"name": "k", "scopes": ["keys:read"]}),
+        ("/webhooks/register", {"url": "https://example.com/hook", "events": ["render.completed"]}),
+    ],
+)
+def test_a_repeated_request_is_kept_once(stack, tenant, path, body):
+    token = bearer(tenant.token())
+    before = actions(stack, tenant)
+    answers = [request(stack.base_url, "POST", path, body=body, Idempotency_Key="once", **token) for _ in range(3)]
+    assert [answer.status for answer in answers] == [201, 409, 409], answers[0].body
+    assert len(actions(stack, tenant)) == len(before) + 1
+
+
+def test_a_webhooks_change_that_changes_nothing_is_not_kept(stack, tenant):
+    token = bearer(tenant.token())
+    body = {"url": "https://example.com/hook", "events": ["render.completed"]}
+    hook = request(stack.base_url, "POST", "/webhooks/register", body=body, **token).json
+    before = actions(stack, tenant)
+    assert request(stack.base_url, "PATCH", f"/webhooks/{hook['id']}", body={}, **token).status == 200
+    assert actions(stack, tenant) == before
+
+
+def test_the_demo_account_is_kept_like_any_other(stack):
+    (row,) = stack.sql("SELECT id FROM accounts WHERE email = :email::text", email=stack.email)
+    told = stack.sql("SELECT action FROM audit_events WHERE account_id = :id::uuid ORDER BY id LIMIT 3", id=row["id"])
+    assert [event["action"] for event in told] == ["account.created", "credits.granted", "key.created"]

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.support import leaks, request
+from tests.support import Tenant, bearer, leaks, request
 
 
 @pytest.fixture
@@ -38,6 +38,17 @@ def test_a_session_knows_its_person_its_device_and_its_credits(stack):
         told["credits"]["available"] + told["credits"]["held"] + told["credits"]["spent"] == told["credits"]["granted"]
     )
     assert [s["device"] for s in told["sessions"] if s["current"]] == ["Office PC"]
+
+
+def test_a_session_that_nobody_can_use_any_more_is_not_listed(stack):
+    tenant = Tenant(stack)
+    tenant.sign_in(device="forgotten")
+    stack.sql(
+        "UPDATE sessions SET last_used_at = now() - interval '31 days' WHERE account_id = :id::uuid RETURNING 1",
+        id=tenant.id,
+    )
+    me = request(stack.base_url, "GET", "/auth/me", **bearer(tenant.sign_in(device="used").json["accessToken"])).json
+    assert [session["device"] for session in me["sessions"]] == ["used"]
 
 
 def test_a_token_answer_is_never_stored(session):

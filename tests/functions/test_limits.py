@@ -124,3 +124,36 @@ def test_an_address_that_guesses_on_is_told_to_wait(full):
     answers = [sign_in(full, "a wrong guess") for _ in range(33)]
     assert answers[-1].code == "rate_limited"
     assert int(answers[-1].headers["Retry-After"]) >= 1
+
+
+def test_guessing_refresh_tokens_is_a_failure_too(full):
+    def refresh(token):
+        return request(full.base_url, "POST", "/auth/refresh", body={"refreshToken": token})
+
+    answers = [refresh(f"rq_rt_{n:043}") for n in range(25)]
+    assert answers[0].code == "invalid_refresh_token"
+    assert [answer.code for answer in answers].count("rate_limited") >= 3
+    assert refresh(sign_in(full, full.password).json["refreshToken"]).status == 200
+
+
+def test_a_refusal_for_the_limit_tells_an_old_secret_of_its_rotation_too(full):
+    made = request(full.base_url, "POST", "/keys", body={"name": "k", "scopes": ["keys:read"]}, X_API_Key=full.api_key)
+    request(full.base_url, "POST", f"/keys/{made.json['id']}/rotate", X_API_Key=full.api_key)
+    old = {"X_API_Key": made.json["key"], "X_Renderiq_Platform": "blender"}
+    while (refused := request(full.base_url, "GET", "/keys", **old)).status == 200:
+        pass
+    assert (refused.status, refused.code) == (429, "rate_limited")
+    assert refused.headers["X-Renderiq-Key-Rotated"].startswith("grace-ends=")
+
+
+def test_the_sweep_forgets_what_has_drained(full):
+    full.sql("INSERT INTO attempt_limits SELECT 'old:' || n, now() FROM generate_series(1, 1000) n RETURNING 1")
+    full.sql("INSERT INTO attempt_limits VALUES ('full', now() + interval '1 hour') RETURNING 1")
+    end = time.monotonic() + 90
+    while (left := buckets(full)) != ["full"] and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left == ["full"]
+
+
+def buckets(stack):
+    return [row["bucket"] for row in stack.sql("SELECT bucket FROM attempt_limits")]

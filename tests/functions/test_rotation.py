@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from common.dal import keys
 from tests.support import request
 
 SCOPES = ["keys:read", "keys:write"]
@@ -187,6 +188,18 @@ def test_of_many_rotations_at_once_one_secret_is_current_and_one_in_its_grace(st
     good = [answer.json["key"] for answer in answers if use(stack, answer.json["key"]).status == 200]
     assert len(good) == 1
     assert [secret["validUntil"] is None for secret in listed(stack, made["id"])["secrets"]] == [True, False]
+
+
+def test_a_rotation_that_waited_for_others_does_not_see_what_they_ended(stack):
+    made, conn = make(stack), stack.connect()
+    try:
+        with conn.transaction():
+            conn.one("SELECT now()")
+            for _ in range(2):
+                current = rotate(stack, made["id"]).json
+            assert [row["hint"] for row in keys.lock_secrets(conn, UUID(made["id"]))] == [current["hint"], made["hint"]]
+    finally:
+        conn.close()
 
 
 def test_a_key_rotates_no_key_that_may_do_more_than_itself(stack):

@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from uuid import uuid4
 
@@ -172,3 +173,26 @@ def test_a_sign_in_that_cannot_be_is_told_so(stack, body):
     refused = request(stack.base_url, "POST", "/auth/signin", body=body)
     assert (refused.status, refused.code) == (422, "invalid_request")
     assert "x" * 100 not in refused.body.decode()
+
+
+def test_an_account_that_is_disabled_at_the_same_moment_keeps_no_session(stack):
+    tenant, conn = Tenant(stack), stack.connect()
+    by = {"id": tenant.id}
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            with conn.transaction():
+                conn.one("UPDATE accounts SET disabled_at = now() WHERE id = :id::uuid RETURNING 1", **by)
+                signing_in = thread.submit(tenant.sign_in)
+                until_it_waits_or_is(signing_in, stack)
+                conn.rows("UPDATE sessions SET ended_at = now() WHERE account_id = :id::uuid RETURNING 1", **by)
+            assert signing_in.result().code == "invalid_credentials"
+    finally:
+        conn.close()
+    assert stack.sql("SELECT 1 FROM sessions WHERE account_id = :id::uuid AND ended_at IS NULL", **by) == []
+
+
+def until_it_waits_or_is(done, stack):
+    waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+    end = time.monotonic() + 20
+    while not done.done() and not stack.sql(waiting) and time.monotonic() < end:
+        time.sleep(0.02)

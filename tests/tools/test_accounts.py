@@ -103,6 +103,10 @@ def test_a_disabled_account_is_out_at_once_and_comes_back_with_its_keys_but_not_
     assert tenant.sign_in().status == 200
 
 
+def test_json_may_be_asked_for_after_the_command(stack, tenant):
+    assert json.loads(accounts(stack, "keys", tenant.email, "--json").stdout) == []
+
+
 def test_sessions_are_ended(stack, tenant):
     found = [tenant.token(), tenant.token()]
     assert told(stack, "end-sessions", tenant.email) == {"ended": 2}
@@ -149,3 +153,11 @@ def test_an_environment_without_a_database_is_told():
     done = subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin"}, capture_output=True, text=True)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "is not configured" in done.stderr
+
+
+def test_a_folder_without_a_stack_is_told(tmp_path):
+    words = ["--data", str(tmp_path), "keys", "ada@example.com"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.accounts", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, f"accounts: {tmp_path} is not the folder of a local stack\n")

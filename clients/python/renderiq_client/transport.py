@@ -9,7 +9,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -33,7 +33,8 @@ class Answer:
 
     status: int
     headers: http.client.HTTPMessage
-    body: bytes
+    #: May hold a new key or tokens, which no log of ours or of a crash reporter's should.
+    body: bytes = field(repr=False)
 
     def json(self) -> Any:
         """Its JSON; None when it has none. ValueError when it is something else."""
