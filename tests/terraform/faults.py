@@ -109,8 +109,8 @@ FAULTS = [
     Fault(
         "a role for too many",
         "accounts.tf",
-        'grant.account if grant.need == "tasks"',
-        'grant.account if grant.need != "database"',
+        'queues = ["renders"]',
+        'queues = concat(["renders"], local.delivery_queues)',
         "exactly_the_roles",
     ),
     Fault(
@@ -342,17 +342,17 @@ FAULTS = [
     Fault(
         "a setting that nobody reads",
         "functions.tf",
-        "    GCS_BUCKET",
-        "    STORAGE_BUCKET",
-        "a_service_is_given_only",
+        "{ GCS_BUCKET = google_storage_bucket.media.name, GOOGLE_CLOUD",
+        "{ STORAGE_BUCKET = google_storage_bucket.media.name, GOOGLE_CLOUD",
+        "a_service_is_given_exactly",
     ),
     Fault("a setting left out", "functions.tf", "    TASK_IAM", "    # TASK_IAM", ""),
     Fault(
         "a path that the image has for itself",
         "functions.tf",
-        "    PUBLIC_URL",
-        '    PYTHONPATH = "/app"\n    PUBLIC_URL',
-        "a_service_is_given_only",
+        "    TASK_IAM",
+        '    PYTHONPATH = "/app"\n    TASK_IAM',
+        "a_service_is_given_exactly",
     ),
     Fault(
         "migrations that the apply does not wait for",

@@ -1,9 +1,13 @@
 """What runs: one service a row, as the row says."""
 
+import ast
+import inspect
 import re
+from functools import cache
 
 from common.config import LOCAL_ONLY, read
 from common.http import ready
+from tests.terraform import reach
 from tests.terraform.plan import container, environment, secrets, template
 from tests.terraform.rules import rule
 
@@ -33,6 +37,23 @@ def names_that_config_reads():
     environ = Recording({})
     read(environ)
     return environ.asked
+
+
+@cache
+def variables_of_settings():
+    """The variable that a field of the settings is read from: the first that its line in `config.read` names."""
+    call = next(
+        node
+        for node in ast.walk(ast.parse(inspect.getsource(read)))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Settings"
+    )
+    return {
+        keyword.arg: next(
+            (n.value for n in ast.walk(keyword.value) if isinstance(n, ast.Constant) and str(n.value).isupper()),
+            keyword.arg.upper(),
+        )
+        for keyword in call.keywords
+    }
 
 
 @rule
@@ -73,11 +94,20 @@ def nothing_replaces_what_the_image_starts(plan):
 
 
 @rule
-def a_service_is_given_only_names_that_something_reads(plan):
-    known = names_that_config_reads() - set(LOCAL_ONLY) - PLATFORM | FRAMEWORK
+def a_service_is_given_exactly_what_its_code_reads(plan):
+    variables, known = variables_of_settings(), names_that_config_reads() - set(LOCAL_ONLY) - PLATFORM
     for name, service in plan.services.items():
         given = set(environment(service)) | set(secrets(service))
-        assert given <= known, f"{name}: {given - known}"
+        reads = {variables[setting] for setting in reach.of(plan.table[name]).settings} & known
+        assert given - FRAMEWORK <= reads, f"{name} never reads {given - FRAMEWORK - reads}"
+        assert reads <= given, f"{name} is not given {reads - given}"
+
+
+@rule
+def a_function_needs_what_its_code_reaches(plan):
+    for name, row in plan.table.items():
+        declared = set(row["needs"]) - {"database"}
+        assert declared == reach.needs(row), f"{name} declares {declared}, its code reaches {reach.needs(row)}"
 
 
 @rule
@@ -100,13 +130,13 @@ def every_service_reads_its_settings_as_deployed(plan):
 def required(row):
     """The settings without which a row's function cannot work, as fields of `Settings`."""
     needs = set(row["needs"])
-    yield from ("version", "public_url")
     if "database" in needs:
         yield from ("instance", "db_user", "db_name")
     if needs & {"storage", "storage_read", "storage_upload"}:
-        yield from ("project", "bucket", "signing_account")
-    if "tasks" in needs:
-        yield from ("render_queue", "delivery_queues")
+        yield "bucket"
+    if needs & {"storage_read", "storage_upload"}:
+        yield "signing_account"
+    yield from needs & {"render_queue", "delivery_queues"}
     if row["internal"]:
         yield from ("task_iam", "task_account")
     for need, setting in (
@@ -138,8 +168,10 @@ def settings_point_at_what_this_plan_makes(plan):
         ), name
         assert env.get("DB_NAME", "renderiq") == plan.one("google_sql_database")["name"], name
         assert env.get("TASK_ACCOUNT", tasks) == tasks, name
-        if "RENDER_QUEUE" in env:
-            assert {env["RENDER_QUEUE"], *env["DELIVERY_QUEUES"].split(",")} == queues, name
+        renders = {queue for queue in queues if queue.endswith("/renders")}
+        assert {env.get("RENDER_QUEUE", *renders)} == renders, name
+        if "DELIVERY_QUEUES" in env:
+            assert set(env["DELIVERY_QUEUES"].split(",")) == queues - renders, name
 
 
 @rule
