@@ -56,10 +56,16 @@ resource "google_service_account" "migrator" {
   display_name = "Owns the database's schema"
 }
 
+resource "google_service_account" "operator" {
+  account_id   = "operator"
+  display_name = "A person's commands: python -m tools.accounts (docs/runbook.md)"
+}
+
 resource "google_project_iam_member" "database" {
   for_each = merge([for role in ["roles/cloudsql.client", "roles/cloudsql.instanceUser"] : merge(
     { for account in local.database_accounts : "${account}/${role}" => { member = google_service_account.function[account].member, role = role } },
     { "migrator/${role}" = { member = google_service_account.migrator.member, role = role } },
+    { "operator/${role}" = { member = google_service_account.operator.member, role = role } },
   )]...)
   project = var.project_id
   role    = each.value.role

@@ -32,11 +32,10 @@ def expected_grants(plan):
     """(what, on which, role, to whom) of every grant that the table calls for."""
     bucket = plan.one("google_storage_bucket")["name"]
     queues = [queue["name"] for queue in plan.keyed("google_cloud_tasks_queue").values()]
-    migrator = plan.one("google_service_account", "migrator")["email"]
+    people = [plan.one("google_service_account", name)["email"] for name in ("migrator", "operator")]
     tasks = plan.one("google_service_account", "tasks")["email"]
     project = plan.one("google_storage_bucket")["project"]
-    for role in DATABASE:
-        yield "project", project, role, migrator
+    yield from (("project", project, role, account) for role in DATABASE for account in people)
     for name, row in plan.table.items():
         account = account_of(plan, name)
         needs = set(row["needs"])

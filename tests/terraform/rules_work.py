@@ -6,6 +6,7 @@ from tests.terraform.plan import environment, template
 from tests.terraform.rules import rule
 from tests.terraform.terraform import ROOT
 
+QUEUE = "google_cloud_tasks_queue.main"
 QUEUED = {"renders": "tasks_run_render", "deliveries": "tasks_deliver_webhook"}
 
 
@@ -49,6 +50,9 @@ def a_queue_retries_for_infrastructure_only(plan):
         assert re.fullmatch(r"\d+(\.\d+)?s", retry["max_backoff"]), retry["max_backoff"]
         assert float(retry["min_backoff"][:-1]) < float(retry["max_backoff"][:-1]) <= 60
 
+    (said,) = [r for r in plan.shown["configuration"]["root_module"]["resources"] if r["address"] == QUEUE]
+    assert "max_retry_duration" not in said["expressions"]["retry_config"][0], "Cloud Tasks ends at the later of both"
+
 
 @rule
 def a_queue_decides_where_its_tasks_go(plan):
@@ -69,6 +73,12 @@ def a_queue_decides_where_its_tasks_go(plan):
 
 
 @rule
+def every_queue_and_the_sweep_are_at_work(plan):
+    assert {queue["desired_state"] for queue in plan.keyed("google_cloud_tasks_queue").values()} <= {None, "RUNNING"}
+    assert not plan.one("google_cloud_scheduler_job")["paused"]
+
+
+@rule
 def every_task_is_in_the_queues_log(plan):
     for queue in plan.keyed("google_cloud_tasks_queue").values():
         assert queue["stackdriver_logging_config"][0]["sampling_ratio"] == 1
@@ -81,7 +91,6 @@ def the_sweep_runs_each_minute_as_the_tasks_account(plan):
     (target,) = job["http_target"]
     (token,) = target["oidc_token"]
     assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
-    assert not job["paused"]
     assert target["uri"] == f"https://{host(service)}{plan.table['tasks_sweep']['path']}"
     assert target["http_method"] == "POST"
     assert token["service_account_email"] == plan.one("google_service_account", "tasks")["email"]
@@ -166,13 +175,16 @@ def people_and_functions_log_in_by_iam(plan):
 @rule
 def functions_are_app_and_only_the_migrator_owns(plan):
     by_name = {user.values["name"]: user.values["database_roles"] for user in plan.all("google_sql_user")}
-    migrator = plan.one("google_service_account", "migrator")["email"].removesuffix(".gserviceaccount.com")
+    migrator, operator = (
+        plan.one("google_service_account", name)["email"].removesuffix(".gserviceaccount.com")
+        for name in ("migrator", "operator")
+    )
     functions = {
         template(service)["service_account"].removesuffix(".gserviceaccount.com")
         for name, service in plan.services.items()
         if "database" in plan.table[name]["needs"]
     }
-    assert by_name == {migrator: ["cloudsqlsuperuser"]} | dict.fromkeys(functions, ["app"])
+    assert by_name == {migrator: ["cloudsqlsuperuser"]} | dict.fromkeys({operator, *functions}, ["app"])
 
 
 @rule
@@ -198,7 +210,14 @@ def what_is_kept_ends_by_the_names_that_the_code_gives(plan):
         if rule["action"][0]["type"] == "Delete"
     }
     assert set(ends) == named
-    assert min(ends.values()) >= 7
+    kept = plan.shown["variables"]["retention"]["value"]
+    assert ends == {"renders/": kept["results_days"], "uploads/": kept["uploads_days"]}
+    (given_up,) = [
+        rule["condition"][0]["age"]
+        for rule in plan.one("google_storage_bucket")["lifecycle_rule"]
+        if rule["action"][0]["type"] == "AbortIncompleteMultipartUpload"
+    ]
+    assert given_up == 7, "a resumable upload lives a week"
 
 
 @rule
@@ -206,21 +225,15 @@ def a_browser_of_ours_can_upload_in_parts(plan):
     (cors,) = plan.one("google_storage_bucket")["cors"]
     assert cors["origin"] == [f"https://{plan.shown['variables']['domain']['value']}"]
     assert {"POST", "PUT"} <= set(cors["method"])
-    needed = {
-        "Content-Type",
-        "Location",
-        "Range",
-        "x-goog-resumable",
-        "x-goog-if-generation-match",
-        "x-goog-content-length-range",
-    }
-    assert needed <= set(cors["response_header"])
+    goog = {"x-goog-resumable", "x-goog-if-generation-match", "x-goog-content-length-range"}
+    assert {"Content-Type", "Location", "Range", *goog} <= set(cors["response_header"])
 
 
 @rule
 def functions_reach_nothing_in_the_network_but_the_database(plan):
     walls = {r.name: r.values for r in plan.all("google_compute_firewall")}
     assert {wall["direction"] for wall in walls.values()} == {"EGRESS"}
+    assert not any(wall["disabled"] for wall in walls.values())
     way, wall = walls["to_database"], walls["to_nothing_else"]
     assert way["priority"] < wall["priority"]
     assert way["allow"][0]["ports"] == ["3307", "5432"]

@@ -11,7 +11,7 @@ from tests.terraform.terraform import EVERYTHING, Terraform
 
 
 def sample(rows):
-    """Rows of every kind, so that seventy plans do not take minutes: the first of each set of needs and form of path."""
+    """Rows of every kind, so that a hundred plans do not take minutes: the first of each set of needs and form of path."""
     kept = {
         "auth_me",
         "auth_signin",
