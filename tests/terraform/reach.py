@@ -25,6 +25,7 @@ UNTRUE: dict[str, set[Node]] = {
 }
 #: A public function has no caller, and who does without a database opens none.
 AUTHENTICATES, CONNECTS = ("common.http.endpoint", "_authenticate"), ("common.db", "open_raw")
+ENDPOINT = ("common.http.endpoint", "endpoint")
 #: What tells a need: a setting, or a function of `common`.
 NEEDS = {
     "delivery_queues": {"delivery_queues"},
@@ -88,9 +89,12 @@ def of(row):
 
 
 def needs(row):
-    """What a function needs by its code, but for the database."""
+    """What a function needs by its code; the database for its callers, or if its own code mentions it."""
     reached = of(row)
-    return {need for need, told_by in NEEDS.items() if told_by & (reached.nodes | reached.settings)}
+    own = _reached(row["name"], frozenset({ENDPOINT}))
+    database = row["scope"] != PUBLIC or any(module == "common.db" for module, _ in own.nodes)
+    found = {need for need, told_by in NEEDS.items() if told_by & (reached.nodes | reached.settings)}
+    return found | ({"database"} if database else set())
 
 
 @cache

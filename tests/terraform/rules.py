@@ -23,9 +23,10 @@ def load():
         rules_metrics,
         rules_operations,
         rules_settings,
+        rules_storage,
         rules_work,
     )
 
     assert all((rules_access, rules_edge, rules_functions, rules_metrics))
-    assert all((rules_operations, rules_settings, rules_work))
+    assert all((rules_operations, rules_settings, rules_storage, rules_work))
     return dict(RULES)

@@ -212,3 +212,12 @@ def services_wait_for_what_they_need(plan):
 def deletion_of_secrets_is_refused(plan):
     for secret in plan.keyed("google_secret_manager_secret").values():
         assert secret["deletion_protection"] is True
+
+
+@rule
+def secrets_stay_in_the_region(plan):
+    region = plan.one("google_sql_database_instance")["region"]
+    for secret in plan.keyed("google_secret_manager_secret").values():
+        (replication,) = secret["replication"]
+        assert not replication["auto"]
+        assert [replica["location"] for replica in replication["user_managed"][0]["replicas"]] == [region]

@@ -44,6 +44,7 @@ def nothing_replaces_what_the_image_starts(plan):
     for name, service in plan.services.items():
         assert not container(service)["command"], name
         assert not container(service)["args"], name
+        assert not template(service)["volumes"], name
 
 
 @rule
@@ -58,6 +59,7 @@ def every_service_is_bounded(plan):
         (scaling,) = service["scaling"]
         assert 1 <= scaling["max_instance_count"] <= 100, name
         assert scaling["min_instance_count"] <= 1, name
+        assert scaling["scaling_mode"] in (None, "AUTOMATIC"), f"{name}: by hand it would stay as it is"
         assert not template(service)["scaling"], f"{name}: a revision's maximum is not the service's"
         assert 1 <= template(service)["max_instance_request_concurrency"] <= 80, name
         seconds = int(template(service)["timeout"].removesuffix("s"))
@@ -114,6 +116,7 @@ def an_instance_is_started_once_it_reaches_its_database(plan):
         (get,) = probe["http_get"]
         assert (get["path"], str(get["port"])) == (ready.PATH, variables_of_the_image()["PORT"]), name
         assert not probe["tcp_socket"], name
+        assert not container(service)["liveness_probe"], f"{name}: a slow database would end instances that work"
         assert probe["period_seconds"] * probe["failure_threshold"] >= 60, f"{name}: the way may take a minute to open"
         assert probe["timeout_seconds"] <= probe["period_seconds"], name
 
