@@ -61,7 +61,6 @@ class Settings:
     task_iam: bool
     task_audience: str
     # Sessions and keys.
-    public_url: str
     token_issuer: str
     token_audience: str
     token_private_key: str = field(repr=False)
@@ -128,7 +127,6 @@ def read(env: Mapping[str, str]) -> Settings:
         task_account=env.get("TASK_ACCOUNT", ""),
         task_iam=env.get("TASK_IAM", "") == "1",
         task_audience=env.get("TASK_AUDIENCE", ""),
-        public_url=env.get("PUBLIC_URL", ""),
         token_issuer=env.get("TOKEN_ISSUER", "renderiq"),
         token_audience=env.get("TOKEN_AUDIENCE", "renderiq-plugins"),
         token_private_key=env.get("TOKEN_PRIVATE_KEY", ""),

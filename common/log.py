@@ -24,16 +24,20 @@ def redacted(text: str) -> str:
 
 
 class JsonFormatter(logging.Formatter):
-    """What Cloud Logging reads: `severity`, `message`, `time`, and the record's `fields`."""
+    """What Cloud Logging reads: `severity`, `message`, `time`, and those of the record's `fields` that are set.
+
+    A null would be there: a filter `keyId:*` finds it, and a label has it as a value.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
+        fields = getattr(record, "fields", {})
         entry: dict[str, Any] = {
             "severity": record.levelname,
             "time": now().isoformat(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            **{name: value for name, value in fields.items() if value is not None},
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)

@@ -15,9 +15,9 @@ class Route:
     `path` stands below `/api/plugins` unless `absolute`. `scope` is a scope's name or `public` (no
     credential), `any` (any credential), `session` (a signed-in person), `internal` (our own tasks).
     `cost` is what a call takes from the caller's rate limits. `needs` is what the function reaches beside the
-    `database`: `storage` (or only `storage_read`, `storage_upload`: sign a URL to read, to upload), `tasks`,
-    `engine` (an outside model), `token_jwks`, `token_key`, `webhook_secrets`; `terraform/accounts.tf` grants least
-    privilege from it.
+    `database`: `storage` (or only `storage_read`, `storage_upload`: sign a URL of a result, of an upload),
+    `render_queue`, `delivery_queues`, `engine` (an outside model), `token_jwks`, `token_key`, `webhook_secrets`;
+    `terraform/accounts.tf` grants least privilege from it.
     `waits`: `Prefer: wait` is honoured. `transaction`: a write runs in one transaction; false for a function
     that talks to another service in between and opens its own.
     """

@@ -2,17 +2,19 @@
 # queue, secret and database only.
 
 locals {
-  # What a need of the table is granted. `code` stands in the account's name, which has at most 30 characters.
+  # What a need of the table is granted. `code` stands in the account's name, which has at most 30 characters. Who only
+  # signs URLs never talks to the bucket: their roles hold below the one folder that the URLs are of.
   needs = {
-    database        = { code = "db", bucket_role = null, secrets = {} }
-    engine          = { code = "eng", bucket_role = null, secrets = {} }
-    storage         = { code = "st", bucket_role = "roles/storage.objectUser", secrets = {} }
-    storage_read    = { code = "sr", bucket_role = "roles/storage.objectViewer", secrets = {} }
-    storage_upload  = { code = "su", bucket_role = "roles/storage.objectCreator", secrets = {} }
-    tasks           = { code = "tk", bucket_role = null, secrets = {} }
-    token_jwks      = { code = "jwk", bucket_role = null, secrets = { TOKEN_JWKS = "token-jwks" } }
-    token_key       = { code = "key", bucket_role = null, secrets = { TOKEN_PRIVATE_KEY = "token-private-key" } }
-    webhook_secrets = { code = "whs", bucket_role = null, secrets = { WEBHOOK_SECRET_KEYS = "webhook-secret-keys" } }
+    database        = { code = "db", bucket_role = null, signs_below = null, queues = [], secrets = {} }
+    delivery_queues = { code = "dq", bucket_role = null, signs_below = null, queues = local.delivery_queues, secrets = {} }
+    engine          = { code = "eng", bucket_role = null, signs_below = null, queues = [], secrets = {} }
+    render_queue    = { code = "rq", bucket_role = null, signs_below = null, queues = ["renders"], secrets = {} }
+    storage         = { code = "st", bucket_role = "roles/storage.objectUser", signs_below = null, queues = [], secrets = {} }
+    storage_read    = { code = "sr", bucket_role = "roles/storage.objectViewer", signs_below = "renders/", queues = [], secrets = {} }
+    storage_upload  = { code = "su", bucket_role = "roles/storage.objectCreator", signs_below = "uploads/", queues = [], secrets = {} }
+    token_jwks      = { code = "jwk", bucket_role = null, signs_below = null, queues = [], secrets = { TOKEN_JWKS = "token-jwks" } }
+    token_key       = { code = "key", bucket_role = null, signs_below = null, queues = [], secrets = { TOKEN_PRIVATE_KEY = "token-private-key" } }
+    webhook_secrets = { code = "whs", bucket_role = null, signs_below = null, queues = [], secrets = { WEBHOOK_SECRET_KEYS = "webhook-secret-keys" } }
   }
 
   # What needs nothing has an account too, without any role: it must not run as the project's default account.
@@ -23,8 +25,10 @@ locals {
   }]...)
 
   database_accounts = toset([for grant in local.grants : grant.account if grant.need == "database"])
-  enqueuing         = toset([for grant in local.grants : grant.account if grant.need == "tasks"])
-  signing_accounts  = toset([for grant in local.grants : grant.account if local.needs[grant.need].bucket_role != null])
+  signing_accounts  = toset([for grant in local.grants : grant.account if local.needs[grant.need].signs_below != null])
+  queue_grants = merge([for grant in local.grants : {
+    for queue in local.needs[grant.need].queues : "${grant.account}/${queue}" => { account = grant.account, queue = queue }
+  }]...)
   secret_grants = merge([for key, grant in local.grants : {
     for secret in values(local.needs[grant.need].secrets) : "${grant.account}/${secret}" => { account = grant.account, secret = secret }
   }]...)
@@ -52,10 +56,16 @@ resource "google_service_account" "migrator" {
   display_name = "Owns the database's schema"
 }
 
+resource "google_service_account" "operator" {
+  account_id   = "operator"
+  display_name = "A person's commands: python -m tools.accounts (docs/runbook.md)"
+}
+
 resource "google_project_iam_member" "database" {
   for_each = merge([for role in ["roles/cloudsql.client", "roles/cloudsql.instanceUser"] : merge(
     { for account in local.database_accounts : "${account}/${role}" => { member = google_service_account.function[account].member, role = role } },
     { "migrator/${role}" = { member = google_service_account.migrator.member, role = role } },
+    { "operator/${role}" = { member = google_service_account.operator.member, role = role } },
   )]...)
   project = var.project_id
   role    = each.value.role
@@ -80,6 +90,13 @@ resource "google_storage_bucket_iam_member" "function" {
   bucket   = google_storage_bucket.media.name
   role     = local.needs[each.value.need].bucket_role
   member   = google_service_account.function[each.value.account].member
+  dynamic "condition" {
+    for_each = [for prefix in [local.needs[each.value.need].signs_below] : prefix if prefix != null]
+    content {
+      title      = "only-${trimsuffix(condition.value, "/")}"
+      expression = "resource.name.startsWith('projects/_/buckets/${google_storage_bucket.media.name}/objects/${condition.value}')"
+    }
+  }
 }
 
 # signBlob: an account signs URLs as itself, so that no key file exists.
@@ -91,9 +108,7 @@ resource "google_service_account_iam_member" "signs_as_itself" {
 }
 
 resource "google_cloud_tasks_queue_iam_member" "function" {
-  for_each = merge([for account in local.enqueuing : {
-    for queue in keys(local.queues) : "${account}/${queue}" => { account = account, queue = queue }
-  }]...)
+  for_each = local.queue_grants
   name     = google_cloud_tasks_queue.main[each.value.queue].name
   location = var.region
   role     = "roles/cloudtasks.enqueuer"

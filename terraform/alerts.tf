@@ -36,6 +36,13 @@ locals {
       query    = "sum(increase(${local.counted.dead_letters}[1h])) > 20"
       help     = "One receiver, or all? `docs/runbook.md`, \"Dead letters\"."
     }
+    credits_differ = {
+      title    = "An account's balance, entries and renders do not agree"
+      severity = "CRITICAL"
+      lasting  = "0s"
+      query    = "sum(increase(${local.counted.credits_differ}[1d])) > 0"
+      help     = "Money: the log line names the account and the difference. `docs/runbook.md`, \"Credits differ\"."
+    }
     connections = {
       title    = "The database has more than 80 % of its connections open"
       severity = "WARNING"

@@ -93,6 +93,15 @@ resource "google_sql_user" "migrator" {
   database_roles = ["cloudsqlsuperuser"]
 }
 
+# The operator's commands may what functions may.
+resource "google_sql_user" "operator" {
+  instance       = google_sql_database_instance.main.name
+  name           = trimsuffix(google_service_account.operator.email, ".gserviceaccount.com")
+  type           = "CLOUD_IAM_SERVICE_ACCOUNT"
+  database_roles = ["app"]
+  depends_on     = [google_cloud_run_v2_job.migrate]
+}
+
 # `app` is made by the first migration; what it may not do is in the migrations.
 resource "google_sql_user" "function" {
   for_each       = local.database_users

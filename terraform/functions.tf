@@ -20,49 +20,55 @@ locals {
     )
   } }
 
-  # Only what common/config.py reads; a null is left out, so that the code's own default holds.
-  settings_of_all = {
-    GOOGLE_CLOUD_PROJECT   = var.project_id
-    GEMINI_MODEL           = var.engines.gemini_model
-    GEMINI_LOCATION        = var.engines.gemini_location
-    OUTPUT_RETENTION_DAYS  = var.retention.results_days
-    WEBHOOK_RETRY_DELAYS_S = join(",", var.webhook_retry_delays)
-    RENDERIQ_VERSION       = var.release
-    PUBLIC_URL             = "https://${var.domain}"
-  }
-  settings_of_public = {
-    TOKEN_ISSUER                  = var.credentials.token_issuer
-    TOKEN_AUDIENCE                = var.credentials.token_audience
-    OIDC_ISSUER                   = var.credentials.oidc_issuer
-    OIDC_AUDIENCE                 = var.credentials.oidc_audience
-    API_KEY_PREFIX                = var.credentials.api_key_prefix
-    USER_RATE_PER_MINUTE          = var.limits.user
-    PLATFORM_RATE_PER_MINUTE      = var.limits.platform
-    FAILURES_PER_MINUTE           = var.limits.failures
-    SIGNINS_PER_MINUTE_OF_ADDRESS = var.limits.signins_of_address
-    SIGNINS_PER_MINUTE_OF_ACCOUNT = var.limits.signins_of_account
-
-    SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS = var.limits.signins_of_account_and_address
-
-    MINIMUM_PLUGIN_VERSIONS = join(",", [for platform, version in var.plugins.minimum_versions : "${platform}=${version}"])
-    PLUGIN_DOWNLOAD_URL     = var.plugins.download_url
+  # A setting goes to those whose code reads it (a test follows the code); a null is left out, so that the code's own
+  # default holds.
+  settings_of_callers = {
+    TOKEN_ISSUER             = var.credentials.token_issuer
+    TOKEN_AUDIENCE           = var.credentials.token_audience
+    OIDC_ISSUER              = var.credentials.oidc_issuer
+    OIDC_AUDIENCE            = var.credentials.oidc_audience
+    USER_RATE_PER_MINUTE     = var.limits.user
+    PLATFORM_RATE_PER_MINUTE = var.limits.platform
+    FAILURES_PER_MINUTE      = var.limits.failures
+    MINIMUM_PLUGIN_VERSIONS  = local.minimum_versions
+    PLUGIN_DOWNLOAD_URL      = var.plugins.download_url
   }
   settings_of_internal = {
     TASK_ACCOUNT = google_service_account.tasks.email
     TASK_IAM     = "1"
   }
-  settings_of_database = {
-    INSTANCE_CONNECTION_NAME = google_sql_database_instance.main.connection_name
-    DB_NAME                  = google_sql_database.main.name
+  settings_of_need = {
+    database = {
+      INSTANCE_CONNECTION_NAME = google_sql_database_instance.main.connection_name
+      DB_NAME                  = google_sql_database.main.name
+    }
+    delivery_queues = { DELIVERY_QUEUES = join(",", [for name in local.delivery_queues : local.queue_ids[name]]) }
+    engine          = { GEMINI_LOCATION = var.engines.gemini_location }
+    render_queue    = { RENDER_QUEUE = local.queue_ids.renders }
+    storage         = { GCS_BUCKET = google_storage_bucket.media.name, GOOGLE_CLOUD_PROJECT = var.project_id }
+    storage_read    = { GCS_BUCKET = google_storage_bucket.media.name, GCS_CDN_DOMAIN = var.cdn_domain }
+    storage_upload  = { GCS_BUCKET = google_storage_bucket.media.name, GCS_CDN_DOMAIN = var.cdn_domain }
+    token_jwks      = {}
+    token_key       = { TOKEN_ISSUER = var.credentials.token_issuer, TOKEN_AUDIENCE = var.credentials.token_audience }
+    webhook_secrets = {}
   }
-  settings_of_storage = {
-    GCS_BUCKET     = google_storage_bucket.media.name
-    GCS_CDN_DOMAIN = var.cdn_domain
+  settings_of_function = {
+    auth_signin = {
+      SIGNINS_PER_MINUTE_OF_ADDRESS             = var.limits.signins_of_address
+      SIGNINS_PER_MINUTE_OF_ACCOUNT             = var.limits.signins_of_account
+      SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS = var.limits.signins_of_account_and_address
+    }
+    credits_get           = { GEMINI_MODEL = var.engines.gemini_model }
+    health                = { RENDERIQ_VERSION = var.release, MINIMUM_PLUGIN_VERSIONS = local.minimum_versions }
+    keys_create           = { API_KEY_PREFIX = var.credentials.api_key_prefix }
+    keys_rotate           = { API_KEY_PREFIX = var.credentials.api_key_prefix }
+    renders_create        = { GEMINI_MODEL = var.engines.gemini_model, OUTPUT_RETENTION_DAYS = var.retention.results_days }
+    renders_get           = { OUTPUT_RETENTION_DAYS = var.retention.results_days }
+    renders_list          = { OUTPUT_RETENTION_DAYS = var.retention.results_days }
+    tasks_deliver_webhook = { WEBHOOK_RETRY_DELAYS_S = join(",", var.webhook_retry_delays) }
+    tasks_run_render      = { GEMINI_MODEL = var.engines.gemini_model, OUTPUT_RETENTION_DAYS = var.retention.results_days }
   }
-  settings_of_tasks = {
-    RENDER_QUEUE    = local.queue_ids.renders
-    DELIVERY_QUEUES = join(",", [for name in local.delivery_queues : local.queue_ids[name]])
-  }
+  minimum_versions = join(",", [for platform, version in var.plugins.minimum_versions : "${platform}=${version}"])
 }
 
 module "function" {
@@ -83,11 +89,12 @@ module "function" {
   subnetwork = contains(each.value.needs, "database") ? google_compute_subnetwork.functions.id : null
 
   settings = { for name, value in merge(
-    local.settings_of_all,
-    each.value.internal ? local.settings_of_internal : local.settings_of_public,
-    contains(each.value.needs, "database") ? merge(local.settings_of_database, { DB_USER = local.database_users[local.account_of[each.key]] }) : null,
-    contains(local.signing_accounts, local.account_of[each.key]) ? merge(local.settings_of_storage, { STORAGE_SIGNING_ACCOUNT = google_service_account.function[local.account_of[each.key]].email }) : null,
-    contains(each.value.needs, "tasks") ? local.settings_of_tasks : null,
+    contains(["public", "internal"], each.value.scope) ? null : local.settings_of_callers,
+    each.value.internal ? local.settings_of_internal : null,
+    contains(each.value.needs, "database") ? { DB_USER = local.database_users[local.account_of[each.key]] } : null,
+    contains(local.signing_accounts, local.account_of[each.key]) ? { STORAGE_SIGNING_ACCOUNT = google_service_account.function[local.account_of[each.key]].email } : null,
+    lookup(local.settings_of_function, each.key, null),
+    merge([for need in each.value.needs : local.settings_of_need[need]]...),
   ) : name => value if value != null && value != "" }
   secrets = merge([for need in each.value.needs : local.needs[need].secrets]...)
 

@@ -42,6 +42,11 @@ locals {
       filter      = "jsonPayload.event=\"task\""
       labels      = { function = "function", status = "status" }
     }
+    credits_differ = {
+      description = "Accounts whose balance, entries and renders do not agree, as each night's comparison finds them."
+      filter      = "jsonPayload.event=\"credits_differ\""
+      labels      = {}
+    }
     mended = {
       description = "Sweeps that found renders or deliveries due which nobody had taken up."
       filter      = "jsonPayload.event=\"sweep\" AND (jsonPayload.deliveries>0 OR jsonPayload.renders>0)"

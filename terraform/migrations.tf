@@ -26,7 +26,7 @@ resource "google_cloud_run_v2_job" "migrate" {
           limits = { cpu = "1", memory = "512Mi" }
         }
         dynamic "env" {
-          for_each = merge(local.settings_of_database, { DB_USER = google_sql_user.migrator.name })
+          for_each = merge(local.settings_of_need.database, { DB_USER = google_sql_user.migrator.name })
           content {
             name  = env.key
             value = env.value

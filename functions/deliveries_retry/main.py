@@ -11,7 +11,7 @@ from common.schemas.deliveries import Delivery
 
 
 @endpoint(
-    Route("POST", "/deliveries/{deliveryId}/retry", scope="webhooks:write", status=202, needs=("tasks",)),
+    Route("POST", "/deliveries/{deliveryId}/retry", scope="webhooks:write", status=202, needs=("delivery_queues",)),
     replay=deliveries.get_listed,
 )
 def main(conn: Connection, caller: Caller, delivery_id: UUID) -> Delivery:

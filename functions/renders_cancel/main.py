@@ -10,7 +10,7 @@ from common.routing import Route
 from common.schemas.renders import Render
 
 
-@endpoint(Route("POST", "/renders/{renderId}/cancel", scope="renders:write", needs=("tasks",)))
+@endpoint(Route("POST", "/renders/{renderId}/cancel", scope="renders:write", needs=("delivery_queues",)))
 def main(conn: Connection, caller: Caller, render_id: UUID) -> Render:
     """Cancel a render that is not over. It takes effect at once, and nothing is charged."""
     return renders.cancel(conn, caller, render_id)

@@ -15,7 +15,7 @@ from common.schemas.renders import CreatedRender, CreateRender
         scope="renders:write",
         status=202,
         cost=10,
-        needs=("storage_read", "tasks"),
+        needs=("render_queue", "storage_read"),
         waits=True,
         idempotency_required=True,
     ),

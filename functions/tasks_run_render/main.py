@@ -5,7 +5,7 @@ from common.http.task import task
 from common.schemas.renders import RunRender
 
 
-@task("run-render", needs=("engine", "storage", "tasks"))
+@task("run-render", needs=("delivery_queues", "engine", "render_queue", "storage"))
 def main(body: RunRender) -> None:
     """Make the next attempt of a render."""
     render_task.run(body.render_id)

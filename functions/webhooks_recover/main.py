@@ -11,7 +11,7 @@ from common.schemas.webhooks import RecoverWebhook, Recovery
 
 
 @endpoint(
-    Route("POST", "/webhooks/{webhookId}/recover", scope="webhooks:write", status=202, needs=("tasks",)),
+    Route("POST", "/webhooks/{webhookId}/recover", scope="webhooks:write", status=202, needs=("delivery_queues",)),
     replay=recoveries.get,
 )
 def main(conn: Connection, caller: Caller, webhook_id: UUID, body: RecoverWebhook) -> Recovery:

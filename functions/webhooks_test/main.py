@@ -11,7 +11,7 @@ from common.schemas.webhooks import StartedTest
 
 
 @endpoint(
-    Route("POST", "/webhooks/{webhookId}/test", scope="webhooks:write", status=202, needs=("tasks",)),
+    Route("POST", "/webhooks/{webhookId}/test", scope="webhooks:write", status=202, needs=("delivery_queues",)),
     replay=webhooks.started_test,
 )
 def main(conn: Connection, caller: Caller, webhook_id: UUID) -> StartedTest:

@@ -28,19 +28,18 @@ class Image:
         venv.create(folder / "python", symlinks=True)
         self._python = folder / "python" / "bin" / "python"
         _link(ROOT / "requirements.lock", self.packages)
-        self._variables, self._command = self._read(_last_stage(DOCKERFILE.read_text()))
+        self._variables = variables_of_the_image()
+        self._command = self._read(_last_stage(DOCKERFILE.read_text()))
 
     def _read(self, stage):
-        variables, command = {}, None
+        command = None
         for instruction, rest in stage:
             words = shlex.split(rest)
-            if instruction == "ENV":
-                variables |= dict(word.split("=", 1) for word in words)
-            elif instruction == "COPY" and words[0] != "--from=build":
+            if instruction == "COPY" and words[0] != "--from=build":
                 self._copy(*words)
             elif instruction == "CMD":
                 command = json.loads(rest)
-        return variables, command
+        return command
 
     def _copy(self, source, target):
         if target.endswith("/"):
@@ -67,6 +66,12 @@ class Image:
 
     def _here(self, value):
         return re.sub(r"(?:^|(?<=:))/(app|packages)(?=[/:]|$)", lambda found: str(self.app.parent / found[1]), value)
+
+
+def variables_of_the_image():
+    """What `ENV` sets."""
+    said = [shlex.split(rest) for instruction, rest in _last_stage(DOCKERFILE.read_text()) if instruction == "ENV"]
+    return dict(word.split("=", 1) for words in said for word in words)
 
 
 def _last_stage(text):

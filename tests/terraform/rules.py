@@ -16,7 +16,17 @@ def rule(check):
 
 def load():
     """All rules, by name."""
-    from tests.terraform import rules_access, rules_edge, rules_functions, rules_operations, rules_work
+    from tests.terraform import (
+        rules_access,
+        rules_edge,
+        rules_functions,
+        rules_metrics,
+        rules_operations,
+        rules_settings,
+        rules_storage,
+        rules_work,
+    )
 
-    assert all((rules_access, rules_edge, rules_functions, rules_operations, rules_work))
+    assert all((rules_access, rules_edge, rules_functions, rules_metrics))
+    assert all((rules_operations, rules_settings, rules_storage, rules_work))
     return dict(RULES)

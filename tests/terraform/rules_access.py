@@ -12,13 +12,16 @@ BUCKET = {
     "storage_read": "roles/storage.objectViewer",
     "storage_upload": "roles/storage.objectCreator",
 }
+#: Who signs URLs, and the folder that they are of.
+SIGNS_BELOW = {"storage_read": "renders/", "storage_upload": "uploads/"}
+QUEUES = {"render_queue": "renders", "delivery_queues": "deliveries-"}
 SECRET = {
     "token_jwks": ("TOKEN_JWKS", "token-jwks"),
     "token_key": ("TOKEN_PRIVATE_KEY", "token-private-key"),
     "webhook_secrets": ("WEBHOOK_SECRET_KEYS", "webhook-secret-keys"),
 }
 DATABASE = ("roles/cloudsql.client", "roles/cloudsql.instanceUser")
-KNOWN_NEEDS = {"database", "engine", "tasks", *BUCKET, *SECRET}
+KNOWN_NEEDS = {"database", "engine", *QUEUES, *BUCKET, *SECRET}
 
 
 def account_of(plan, name):
@@ -29,11 +32,10 @@ def expected_grants(plan):
     """(what, on which, role, to whom) of every grant that the table calls for."""
     bucket = plan.one("google_storage_bucket")["name"]
     queues = [queue["name"] for queue in plan.keyed("google_cloud_tasks_queue").values()]
-    migrator = plan.one("google_service_account", "migrator")["email"]
+    people = [plan.one("google_service_account", name)["email"] for name in ("migrator", "operator")]
     tasks = plan.one("google_service_account", "tasks")["email"]
     project = plan.one("google_storage_bucket")["project"]
-    for role in DATABASE:
-        yield "project", project, role, migrator
+    yield from (("project", project, role, account) for role in DATABASE for account in people)
     for name, row in plan.table.items():
         account = account_of(plan, name)
         needs = set(row["needs"])
@@ -41,13 +43,19 @@ def expected_grants(plan):
         if "engine" in needs:
             yield "project", project, "roles/aiplatform.user", account
         yield from (("bucket", bucket, role, account) for need, role in BUCKET.items() if need in needs)
-        yield from (("queue", queue, "roles/cloudtasks.enqueuer", account) for queue in queues if "tasks" in needs)
+        yield from (
+            ("queue", queue, "roles/cloudtasks.enqueuer", account)
+            for need, beginning in QUEUES.items()
+            if need in needs
+            for queue in queues
+            if queue.startswith(beginning)
+        )
         yield from (
             ("secret", secret, "roles/secretmanager.secretAccessor", account)
             for need, (_, secret) in SECRET.items()
             if need in needs
         )
-        if needs & set(BUCKET):
+        if needs & set(SIGNS_BELOW):
             yield "account", account, "roles/iam.serviceAccountTokenCreator", account
         if row["internal"]:
             yield "service", name.replace("_", "-"), "roles/run.invoker", tasks
@@ -114,6 +122,16 @@ def roles_on_the_project_are_held_to_the_one_database(plan):
         assert condition["expression"] == (
             f"resource.name == 'projects/{project}/instances/{instance}' && resource.service == 'sqladmin.googleapis.com'"
         )
+
+
+@rule
+def who_only_signs_urls_is_held_to_the_folder_that_they_are_of(plan):
+    bucket = plan.one("google_storage_bucket")["name"]
+    below = {BUCKET[need]: f"projects/_/buckets/{bucket}/objects/{folder}" for need, folder in SIGNS_BELOW.items()}
+    for resource in plan.all("google_storage_bucket_iam_member"):
+        held = [condition["expression"] for condition in resource.values["condition"]]
+        folder = below.get(resource.values["role"])
+        assert held == ([f"resource.name.startsWith('{folder}')"] if folder else []), resource.key
 
 
 @rule
@@ -194,3 +212,12 @@ def services_wait_for_what_they_need(plan):
 def deletion_of_secrets_is_refused(plan):
     for secret in plan.keyed("google_secret_manager_secret").values():
         assert secret["deletion_protection"] is True
+
+
+@rule
+def secrets_stay_in_the_region(plan):
+    region = plan.one("google_sql_database_instance")["region"]
+    for secret in plan.keyed("google_secret_manager_secret").values():
+        (replication,) = secret["replication"]
+        assert not replication["auto"]
+        assert [replica["location"] for replica in replication["user_managed"][0]["replicas"]] == [region]

@@ -69,6 +69,7 @@ def backends_are_serverless_and_guarded(plan):
         assert backend["load_balancing_scheme"] == "EXTERNAL_MANAGED", name
         assert backend["protocol"] == "HTTPS", name
         assert not backend["enable_cdn"], f"{name}: answers to a credential must not be cached"
+        assert not any(iap["enabled"] for iap in backend["iap"]), f"{name}: callers have no Google account"
     given = plan.shown["configuration"]["root_module"]["resources"]
     (backends,) = [r for r in given if r["address"] == "google_compute_backend_service.function"]
     assert "timeout_sec" not in backends["expressions"], "a serverless backend takes no timeout"
@@ -93,6 +94,7 @@ def one_address_cannot_flood(plan):
     assert 0 < threshold["count"] <= 6000
     assert threshold["interval_sec"] == 60
     assert rules[2147483647]["action"] == "allow"
+    assert not any(rule["preview"] for rule in rules.values()), "a preview only tells what it would do"
     assert all(rule["match"][0]["versioned_expr"] == "SRC_IPS_V1" for rule in rules.values())
 
 

@@ -2,37 +2,11 @@
 
 import re
 
-from common.config import LOCAL_ONLY, read
+from common.domain.render_task import ENGINE_S
 from common.http import ready
-from tests.terraform.plan import container, environment, secrets, template
+from tests.terraform.image import variables_of_the_image
+from tests.terraform.plan import container, environment, template
 from tests.terraform.rules import rule
-
-#: What functions-framework and its server read.
-FRAMEWORK = {"FUNCTION_SOURCE", "FUNCTION_TARGET", "THREADS", "WORKERS"}
-#: What Cloud Run itself sets.
-PLATFORM = {"K_SERVICE"}
-
-
-class Recording(dict):
-    """An environment that remembers which names were asked for."""
-
-    def __init__(self, values):
-        super().__init__(values)
-        self.asked = set()
-
-    def get(self, name, default=None):
-        self.asked.add(name)
-        return super().get(name, default)
-
-    def __contains__(self, name):
-        self.asked.add(name)
-        return super().__contains__(name)
-
-
-def names_that_config_reads():
-    environ = Recording({})
-    read(environ)
-    return environ.asked
 
 
 @rule
@@ -70,76 +44,7 @@ def nothing_replaces_what_the_image_starts(plan):
     for name, service in plan.services.items():
         assert not container(service)["command"], name
         assert not container(service)["args"], name
-
-
-@rule
-def a_service_is_given_only_names_that_something_reads(plan):
-    known = names_that_config_reads() - set(LOCAL_ONLY) - PLATFORM | FRAMEWORK
-    for name, service in plan.services.items():
-        given = set(environment(service)) | set(secrets(service))
-        assert given <= known, f"{name}: {given - known}"
-
-
-@rule
-def every_setting_reaches_some_service(plan):
-    given = {n for service in plan.services.values() for n in (*environment(service), *secrets(service))}
-    missing = names_that_config_reads() - set(LOCAL_ONLY) - PLATFORM - given
-    assert not missing, missing
-
-
-@rule
-def every_service_reads_its_settings_as_deployed(plan):
-    for name, service in plan.services.items():
-        settings = read(
-            environment(service) | dict.fromkeys(secrets(service), "secret") | {"K_SERVICE": service["name"]}
-        )
-        for setting in required(plan.table[name]):
-            assert getattr(settings, setting), f"{name} has no {setting}"
-
-
-def required(row):
-    """The settings without which a row's function cannot work, as fields of `Settings`."""
-    needs = set(row["needs"])
-    yield from ("version", "public_url")
-    if "database" in needs:
-        yield from ("instance", "db_user", "db_name")
-    if needs & {"storage", "storage_read", "storage_upload"}:
-        yield from ("project", "bucket", "signing_account")
-    if "tasks" in needs:
-        yield from ("render_queue", "delivery_queues")
-    if row["internal"]:
-        yield from ("task_iam", "task_account")
-    for need, setting in (
-        ("token_jwks", "token_jwks"),
-        ("token_key", "token_private_key"),
-        ("webhook_secrets", "webhook_secret_keys"),
-    ):
-        if need in needs:
-            yield setting
-
-
-@rule
-def settings_point_at_what_this_plan_makes(plan):
-    (bucket,) = [b.values["name"] for b in plan.all("google_storage_bucket")]
-    database = plan.one("google_sql_database_instance")["connection_name"]
-    queues = {
-        f"projects/{q['project']}/locations/{q['location']}/queues/{q['name']}"
-        for q in plan.keyed("google_cloud_tasks_queue").values()
-    }
-    tasks = plan.one("google_service_account", "tasks")["email"]
-    for name, service in plan.services.items():
-        env = environment(service)
-        account = template(service)["service_account"]
-        assert env.get("GCS_BUCKET", bucket) == bucket, name
-        assert env.get("STORAGE_SIGNING_ACCOUNT", account) == account, name
-        assert env.get("INSTANCE_CONNECTION_NAME", database) == database, name
-        assert env.get("DB_USER", account.removesuffix(".gserviceaccount.com")) == account.removesuffix(
-            ".gserviceaccount.com"
-        ), name
-        assert env.get("DB_NAME", "renderiq") == plan.one("google_sql_database")["name"], name
-        assert env.get("TASK_ACCOUNT", tasks) == tasks, name
-        if "RENDER_QUEUE" in env:
-            assert {env["RENDER_QUEUE"], *env["DELIVERY_QUEUES"].split(",")} == queues, name
+        assert not template(service)["volumes"], name
 
 
 @rule
@@ -154,10 +59,24 @@ def every_service_is_bounded(plan):
         (scaling,) = service["scaling"]
         assert 1 <= scaling["max_instance_count"] <= 100, name
         assert scaling["min_instance_count"] <= 1, name
+        assert scaling["scaling_mode"] in (None, "AUTOMATIC"), f"{name}: by hand it would stay as it is"
         assert not template(service)["scaling"], f"{name}: a revision's maximum is not the service's"
         assert 1 <= template(service)["max_instance_request_concurrency"] <= 80, name
         seconds = int(template(service)["timeout"].removesuffix("s"))
         assert 10 <= seconds <= 595, f"{name}: Cloud Tasks waits 600 s for an answer"
+        assert not template(service)["session_affinity"], name
+
+
+@rule
+def the_newest_revision_serves(plan):
+    for name, service in plan.services.items():
+        assert not service["traffic"], f"{name}: all of it goes to the newest revision unless something else is said"
+
+
+@rule
+def a_render_may_take_as_long_as_its_engine(plan):
+    seconds = int(template(plan.services["tasks_run_render"])["timeout"].removesuffix("s"))
+    assert seconds >= ENGINE_S + 30, "what the engine made is stored after it"
 
 
 @rule
@@ -195,8 +114,9 @@ def an_instance_is_started_once_it_reaches_its_database(plan):
     for name, service in plan.services.items():
         (probe,) = container(service)["startup_probe"]
         (get,) = probe["http_get"]
-        assert get["path"] == ready.PATH, name
+        assert (get["path"], str(get["port"])) == (ready.PATH, variables_of_the_image()["PORT"]), name
         assert not probe["tcp_socket"], name
+        assert not container(service)["liveness_probe"], f"{name}: a slow database would end instances that work"
         assert probe["period_seconds"] * probe["failure_threshold"] >= 60, f"{name}: the way may take a minute to open"
         assert probe["timeout_seconds"] <= probe["period_seconds"], name
 

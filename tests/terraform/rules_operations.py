@@ -1,45 +1,9 @@
-"""What an operator relies on: migrations inside the apply, metrics that count something, alerts that can fire."""
+"""What an operator relies on: migrations inside the apply, alerts that can fire, health asked from outside."""
 
-import ast
-import json
 import re
-from functools import cache
 
 from tests.terraform.rules import rule
-from tests.terraform.terraform import ROOT
-
-LOG = ROOT / "common"
-
-
-@cache
-def logged_events():
-    """The fields of each event that the code logs, by its name."""
-    found: dict[str, set[str]] = {}
-    for path in LOG.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("log.event", "event") and node.args:
-                name = node.args[0]
-                if isinstance(name, ast.Constant):
-                    found.setdefault(name.value, set()).update(_fields(node, ast.parse(path.read_text())))
-    return found
-
-
-def _fields(call, module):
-    """The keywords of a call, those of `**name` by the dictionaries that the module calls so."""
-    for keyword in call.keywords:
-        if keyword.arg:
-            yield keyword.arg
-            continue
-        for node in ast.walk(module):
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == ast.unparse(keyword.value):
-                if isinstance(node.value, ast.Dict):
-                    yield from (key.value for key in node.value.keys if isinstance(key, ast.Constant))
-                elif isinstance(node.value, ast.Call):
-                    yield from (k.arg for k in node.value.keywords if k.arg)
-
-
-def metrics(plan):
-    return {r.values["name"]: r.values for r in plan.all("google_logging_metric")}
+from tests.terraform.rules_metrics import queries
 
 
 @rule
@@ -80,79 +44,20 @@ def _configuration(plan, address):
 
 
 @rule
-def every_metric_counts_what_the_code_logs(plan):
-    events = logged_events()
-    for name, metric in metrics(plan).items():
-        assert metric["filter"].startswith('resource.type="cloud_run_revision" AND '), name
-        (event,) = re.findall(r'jsonPayload\.event="(\w+)"', metric["filter"])
-        assert event in events, f"{name}: nothing logs {event}"
-        fields = set(re.findall(r"jsonPayload\.(\w+)", metric["filter"])) - {"event"}
-        fields |= {
-            re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", e)[1] for e in (metric["label_extractors"] or {}).values()
-        }
-        if metric["value_extractor"]:
-            fields.add(re.fullmatch(r"EXTRACT\(jsonPayload\.(\w+)\)", metric["value_extractor"])[1])
-        assert fields <= events[event], f"{name}: {event} has no {fields - events[event]}"
-        (descriptor,) = metric["metric_descriptor"]
-        assert {label["key"] for label in descriptor["labels"]} == set(metric["label_extractors"] or {}), name
-        assert descriptor["metric_kind"] == "DELTA", name
-        assert (descriptor["value_type"] == "DISTRIBUTION") == bool(metric["value_extractor"]), name
-
-
-@rule
-def what_the_operator_asks_is_measured(plan):
-    named = {name.removeprefix("renderiq_") for name in metrics(plan)}
-    assert named >= {"renders", "deliveries", "dead_letters", "key_use", "request_ms"}
-    labels = {name: set(metric["label_extractors"] or {}) for name, metric in metrics(plan).items()}
-    assert "platform" in labels["renderiq_renders"]
-    assert {"outcome", "error_class"} <= labels["renderiq_deliveries"]
-
-
-def queries(plan):
-    """Every PromQL text, by where it stands."""
-    dashboard = json.loads(plan.one("google_monitoring_dashboard")["dashboard_json"])
-    for tile in dashboard["mosaicLayout"]["tiles"]:
-        for data in tile["widget"]["xyChart"]["dataSets"]:
-            yield tile["widget"]["title"], data["timeSeriesQuery"]["prometheusQuery"]
-    for alert in plan.all("google_monitoring_alert_policy"):
-        for condition in alert.values["conditions"]:
-            for promql in condition["condition_prometheus_query_language"]:
-                yield alert.values["display_name"], promql["query"]
-
-
-@rule
-def charts_and_alerts_ask_for_metrics_and_labels_that_exist(plan):
-    made = metrics(plan)
-    for title, query in queries(plan):
-        asked = re.findall(r"logging_googleapis_com:user_(\w+?)(_bucket)?(?:\{([^}]*)\})?[\[\s)]", query)
-        googles = re.findall(r"(?:cloudsql|cloudtasks|run|loadbalancing)_googleapis_com:\w+", query)
-        assert asked or googles, title
-        for name, bucket, selector in asked:
-            assert name in made, f"{title}: there is no metric {name}"
-            assert bool(bucket) == bool(made[name]["value_extractor"]), f"{title}: {name}"
-            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
-            grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
-            known = set(made[name]["label_extractors"] or {}) | {"le"}
-            assert labels | (grouped - {"queue_id"}) <= known, f"{title}: {labels | grouped} of {known}"
-        assert query.count("(") == query.count(")"), title
-        assert query.count("{") == query.count("}"), title
-
-
-@rule
 def alerts_can_be_made_before_their_metrics_have_points(plan):
     for alert in plan.all("google_monitoring_alert_policy", "main"):
         for condition in alert.values["conditions"]:
             (promql,) = condition["condition_prometheus_query_language"]
             assert promql["disable_metric_validation"] is True, alert.values["display_name"]
             assert re.search(r"[<>]|absent", promql["query"]), alert.values["display_name"]
-            assert re.fullmatch(r"\d+s", promql["duration"])
+            assert int(promql["duration"].removesuffix("s")) <= 900, "somebody has to be told within the quarter"
 
 
 @rule
 def what_must_wake_somebody_does(plan):
     asked = " ".join(query for _, query in queries(plan))
     alerts = {r.key for r in plan.all("google_monitoring_alert_policy", "main")}
-    assert alerts >= {"failing", "slow", "late", "dead_letters", "connections", "no_sweep"}
+    assert alerts >= {"failing", "slow", "late", "dead_letters", "connections", "credits_differ", "no_sweep"}
     assert 'status=~"5.."' in asked
     channels = {c["id"] for c in plan.keyed("google_monitoring_notification_channel").values()}
     assert channels
@@ -162,6 +67,26 @@ def what_must_wake_somebody_does(plan):
         (help_,) = alert.values["documentation"]
         assert help_["content"], alert.values["display_name"]
         assert alert.values["severity"] in ("CRITICAL", "WARNING"), alert.values["display_name"]
+
+
+@rule
+def an_alert_fires_at_what_its_title_says(plan):
+    ends = {
+        "failing": ("More than 2 %", 'status=~"5.."', "> 0.02 and "),
+        "slow": ("above 1000 ms", "histogram_quantile(0.95", "> 1000"),
+        "late": ("more than a minute late", "histogram_quantile(0.99", "> 60000"),
+        "dead_letters": ("More than 20 deliveries were given up in an hour", "[1h]", "> 20"),
+        "mending": ("again and again", "[30m]", "> 20"),
+        "credits_differ": ("do not agree", "[1d]", "> 0"),
+        "no_sweep": ("not run for ten minutes", 'function="tasks_sweep",status="204"', "[10m]) > 0)"),
+    }
+    alerts = {r.key: r.values for r in plan.all("google_monitoring_alert_policy", "main")}
+    assert set(alerts) == {*ends, "connections"}
+    for name, (title, asked, limit) in ends.items():
+        query = alerts[name]["conditions"][0]["condition_prometheus_query_language"][0]["query"]
+        assert title in alerts[name]["display_name"], name
+        assert asked in query, name
+        assert limit in query if name in ("failing", "no_sweep") else query.endswith(f") {limit}"), name
 
 
 @rule
@@ -185,6 +110,7 @@ def health_is_asked_from_outside(plan):
     check = plan.one("google_monitoring_uptime_check_config")
     (http,) = check["http_check"]
     assert (http["path"], http["port"]) == (plan.table["health"]["path"], 443)
+    assert http["request_method"] == plan.table["health"]["method"]
     assert http["use_ssl"] is True
     assert http["validate_ssl"] is True
     assert check["monitored_resource"][0]["labels"]["host"] == plan.shown["variables"]["domain"]["value"]

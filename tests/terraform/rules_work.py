@@ -1,11 +1,11 @@
-"""What waits and what is stored: queues, the scheduler, the database, the bucket, the network."""
+"""What waits, and what is reached: queues, the scheduler, the network."""
 
 import re
 
-from tests.terraform.plan import environment, template
+from tests.terraform.plan import template
 from tests.terraform.rules import rule
-from tests.terraform.terraform import ROOT
 
+QUEUE = "google_cloud_tasks_queue.main"
 QUEUED = {"renders": "tasks_run_render", "deliveries": "tasks_deliver_webhook"}
 
 
@@ -49,6 +49,9 @@ def a_queue_retries_for_infrastructure_only(plan):
         assert re.fullmatch(r"\d+(\.\d+)?s", retry["max_backoff"]), retry["max_backoff"]
         assert float(retry["min_backoff"][:-1]) < float(retry["max_backoff"][:-1]) <= 60
 
+    (said,) = [r for r in plan.shown["configuration"]["root_module"]["resources"] if r["address"] == QUEUE]
+    assert "max_retry_duration" not in said["expressions"]["retry_config"][0], "Cloud Tasks ends at the later of both"
+
 
 @rule
 def a_queue_decides_where_its_tasks_go(plan):
@@ -69,6 +72,12 @@ def a_queue_decides_where_its_tasks_go(plan):
 
 
 @rule
+def every_queue_and_the_sweep_are_at_work(plan):
+    assert {queue["desired_state"] for queue in plan.keyed("google_cloud_tasks_queue").values()} <= {None, "RUNNING"}
+    assert not plan.one("google_cloud_scheduler_job")["paused"]
+
+
+@rule
 def every_task_is_in_the_queues_log(plan):
     for queue in plan.keyed("google_cloud_tasks_queue").values():
         assert queue["stackdriver_logging_config"][0]["sampling_ratio"] == 1
@@ -81,7 +90,6 @@ def the_sweep_runs_each_minute_as_the_tasks_account(plan):
     (target,) = job["http_target"]
     (token,) = target["oidc_token"]
     assert (job["schedule"], job["time_zone"]) == ("* * * * *", "Etc/UTC")
-    assert not job["paused"]
     assert target["uri"] == f"https://{host(service)}{plan.table['tasks_sweep']['path']}"
     assert target["http_method"] == "POST"
     assert token["service_account_email"] == plan.one("google_service_account", "tasks")["email"]
@@ -92,138 +100,13 @@ def the_sweep_runs_each_minute_as_the_tasks_account(plan):
 
 
 @rule
-def the_database_has_a_connection_for_every_thread(plan):
-    wanted = sum(
-        service["scaling"][0]["max_instance_count"] * int(environment(service)["THREADS"])
-        for name, service in plan.services.items()
-        if "database" in plan.table[name]["needs"]
-    )
-    flags = {flag["name"]: flag["value"] for flag in settings(plan)["database_flags"]}
-    assert wanted * 1.25 <= int(flags["max_connections"]) - 30, f"{wanted} of {flags['max_connections']}"
-
-
-def settings(plan):
-    return plan.one("google_sql_database_instance")["settings"][0]
-
-
-@rule
-def the_database_is_postgresql_18_of_the_edition_that_was_meant(plan):
-    assert plan.one("google_sql_database_instance")["database_version"] == "POSTGRES_18"
-    assert settings(plan)["edition"] == "ENTERPRISE"
-    assert re.fullmatch(r"db-custom-\d+-\d+", settings(plan)["tier"])
-    assert settings(plan)["availability_type"] == "REGIONAL"
-
-
-@rule
-def the_database_has_no_public_address(plan):
-    (ip,) = settings(plan)["ip_configuration"]
-    assert ip["ipv4_enabled"] is False
-    assert ip["private_network"] == plan.one("google_compute_network")["id"]
-    assert ip["ssl_mode"] == "ENCRYPTED_ONLY"
-    assert not ip["authorized_networks"]
-    assert settings(plan)["connector_enforcement"] == "REQUIRED"
-
-
-@rule
-def the_database_can_be_restored_to_any_moment_of_a_week(plan):
-    (backup,) = settings(plan)["backup_configuration"]
-    assert backup["enabled"] is True
-    assert backup["point_in_time_recovery_enabled"] is True
-    assert backup["transaction_log_retention_days"] == 7
-    (kept,) = backup["backup_retention_settings"]
-    assert kept["retained_backups"] >= 7
-    assert kept["retention_unit"] == "COUNT"
-
-
-@rule
-def the_database_is_kept_where_and_how_it_was_meant(plan):
-    region = plan.one("google_sql_database_instance")["region"]
-    assert settings(plan)["backup_configuration"][0]["location"] == region
-    assert settings(plan)["disk_type"] == "PD_SSD"
-    assert settings(plan)["disk_size"] >= 20
-    assert settings(plan)["disk_autoresize"] is True
-    assert settings(plan)["insights_config"][0]["query_insights_enabled"] is True
-    (window,) = settings(plan)["maintenance_window"]
-    assert (window["day"], window["hour"], window["update_track"]) == (7, 4, "stable")
-
-
-@rule
-def the_database_is_not_deleted_by_mistake(plan):
-    assert plan.one("google_sql_database_instance")["deletion_protection"] is True
-    assert settings(plan)["deletion_protection_enabled"] is True
-    assert plan.one("google_sql_database")["deletion_policy"] == "ABANDON"
-
-
-@rule
-def people_and_functions_log_in_by_iam(plan):
-    flags = {flag["name"]: flag["value"] for flag in settings(plan)["database_flags"]}
-    assert flags["cloudsql.iam_authentication"] == "on"
-    for user in plan.all("google_sql_user"):
-        assert user.values["type"] == "CLOUD_IAM_SERVICE_ACCOUNT"
-        assert not user.values["password"]
-
-
-@rule
-def functions_are_app_and_only_the_migrator_owns(plan):
-    by_name = {user.values["name"]: user.values["database_roles"] for user in plan.all("google_sql_user")}
-    migrator = plan.one("google_service_account", "migrator")["email"].removesuffix(".gserviceaccount.com")
-    functions = {
-        template(service)["service_account"].removesuffix(".gserviceaccount.com")
-        for name, service in plan.services.items()
-        if "database" in plan.table[name]["needs"]
-    }
-    assert by_name == {migrator: ["cloudsqlsuperuser"]} | dict.fromkeys(functions, ["app"])
-
-
-@rule
-def the_bucket_is_nobodys_to_read(plan):
-    bucket = plan.one("google_storage_bucket")
-    assert bucket["uniform_bucket_level_access"] is True
-    assert bucket["public_access_prevention"] == "enforced"
-    assert not bucket["force_destroy"]
-    assert not bucket["website"]
-    assert bucket["soft_delete_policy"][0]["retention_duration_seconds"] >= 604800
-
-
-@rule
-def what_is_kept_ends_by_the_names_that_the_code_gives(plan):
-    named = {
-        prefix
-        for path in (ROOT / "common" / "domain").glob("*.py")
-        for prefix in re.findall(r'= f"(\w+/)\{', path.read_text())
-    }
-    ends = {
-        rule["condition"][0]["matches_prefix"][0]: rule["condition"][0]["age"]
-        for rule in plan.one("google_storage_bucket")["lifecycle_rule"]
-        if rule["action"][0]["type"] == "Delete"
-    }
-    assert set(ends) == named
-    assert min(ends.values()) >= 7
-
-
-@rule
-def a_browser_of_ours_can_upload_in_parts(plan):
-    (cors,) = plan.one("google_storage_bucket")["cors"]
-    assert cors["origin"] == [f"https://{plan.shown['variables']['domain']['value']}"]
-    assert {"POST", "PUT"} <= set(cors["method"])
-    needed = {
-        "Content-Type",
-        "Location",
-        "Range",
-        "x-goog-resumable",
-        "x-goog-if-generation-match",
-        "x-goog-content-length-range",
-    }
-    assert needed <= set(cors["response_header"])
-
-
-@rule
 def functions_reach_nothing_in_the_network_but_the_database(plan):
     walls = {r.name: r.values for r in plan.all("google_compute_firewall")}
     assert {wall["direction"] for wall in walls.values()} == {"EGRESS"}
+    assert not any(wall["disabled"] for wall in walls.values())
     way, wall = walls["to_database"], walls["to_nothing_else"]
     assert way["priority"] < wall["priority"]
-    assert way["allow"][0]["ports"] == ["3307", "5432"]
+    assert way["allow"] == [{"protocol": "tcp", "ports": ["3307", "5432"]}]
     services = plan.one("google_compute_global_address", "services")
     assert (services["purpose"], services["address_type"], services["prefix_length"]) == ("VPC_PEERING", "INTERNAL", 20)
     assert services["network"] == plan.one("google_compute_network")["id"]

@@ -51,6 +51,16 @@ def test_what_is_deployed_was_tested(build):
     assert "make test" in step(build, "check")["script"]
 
 
+@pytest.mark.parametrize("forgotten", ["_REGION", "_DOMAIN"])
+def test_nothing_is_built_for_a_place_that_was_not_named(build, forgotten, tmp_path):
+    given = {"_IMAGE": "", "_REGION": "europe-west1", "_DOMAIN": "api.example.com", forgotten: ""}
+    assert not build["substitutions"].get(forgotten), "a default would be somebody's"
+    script = step(build, "check")["script"]
+    done = subprocess.run(["bash"], input=script, cwd=tmp_path, env=given, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert forgotten in done.stderr
+
+
 def test_a_failing_command_fails_its_step(build):
     for one in build["steps"]:
         shell, *lines = one["script"].splitlines()
@@ -79,6 +89,8 @@ def test_the_steps_deploy_a_given_image_as_they_stand(build, tmp_path, uncertain
     terraform = Terraform(workspace_folder(workspace), uncertain)
     environment = shell_environment(tmp_path, uncertain, build) | {
         "_IMAGE": image,
+        "_REGION": "europe-west1",
+        "_DOMAIN": "api.example.com",
         "_ALERT_EMAILS": "a@example.com,b@example.com",
     }
     for name in ("build", "push", "secrets", "plan", "apply"):
@@ -137,19 +149,62 @@ def test_the_builder_pushes_images_and_becomes_the_deployer_and_no_more(bootstra
     }
 
 
-def test_the_deployer_is_no_owner_and_grants_only_what_functions_have(bootstrap):
+#: What the deployer may, and the resources that it has to for; it reads the image when a service is made.
+MANAGES = {
+    "roles/cloudscheduler.admin": ("cloud_scheduler_job",),
+    "roles/cloudsql.admin": ("sql_database_instance", "sql_database", "sql_user"),
+    "roles/cloudtasks.admin": ("cloud_tasks_queue", "cloud_tasks_queue_iam_member"),
+    "roles/compute.loadBalancerAdmin": (
+        "compute_backend_service",
+        "compute_global_address",
+        "compute_global_forwarding_rule",
+        "compute_managed_ssl_certificate",
+        "compute_region_network_endpoint_group",
+        "compute_ssl_policy",
+        "compute_target_http_proxy",
+        "compute_target_https_proxy",
+        "compute_url_map",
+    ),
+    "roles/compute.networkAdmin": ("compute_network", "compute_subnetwork", "service_networking_connection"),
+    "roles/compute.securityAdmin": ("compute_firewall", "compute_security_policy"),
+    "roles/iam.serviceAccountAdmin": ("service_account", "service_account_iam_member"),
+    "roles/iam.serviceAccountUser": ("cloud_run_v2_service", "cloud_run_v2_job"),
+    "roles/logging.configWriter": ("logging_metric",),
+    "roles/monitoring.editor": (
+        "monitoring_alert_policy",
+        "monitoring_custom_service",
+        "monitoring_dashboard",
+        "monitoring_notification_channel",
+        "monitoring_slo",
+        "monitoring_uptime_check_config",
+    ),
+    "roles/resourcemanager.projectIamAdmin": ("project_iam_member",),
+    "roles/run.admin": ("cloud_run_v2_service", "cloud_run_v2_job", "cloud_run_v2_service_iam_member"),
+    "roles/secretmanager.admin": ("secret_manager_secret", "secret_manager_secret_version")
+    + ("secret_manager_secret_iam_member",),
+    "roles/storage.admin": ("storage_bucket", "storage_bucket_iam_member"),
+}
+
+
+def test_the_deployer_may_what_the_root_manages_and_no_more(bootstrap, plan):
     deployer = bootstrap.one("google_service_account", "deployer")["member"]
     grants = [r.values for r in bootstrap.resources if "_iam_" in r.type and r.values["member"] == deployer]
-    roles = {grant["role"] for grant in grants}
-    assert not roles & {
-        "roles/owner",
-        "roles/editor",
-        "roles/iam.securityAdmin",
-        "roles/iam.serviceAccountTokenCreator",
-    }
-    (granting,) = [grant for grant in grants if grant["role"] == "roles/resourcemanager.projectIamAdmin"]
-    allowed = json.loads(re.search(r"hasOnly\((\[.*\])\)", granting["condition"][0]["expression"])[1])
-    assert sorted(allowed) == ["roles/aiplatform.user", "roles/cloudsql.client", "roles/cloudsql.instanceUser"]
+    assert sorted(grant["role"] for grant in grants) == sorted([*MANAGES, "roles/artifactregistry.reader"])
+    managed = {f"google_{type_}" for types in MANAGES.values() for type_ in types}
+    assert managed == {resource.type for resource in plan.resources}
+
+
+def test_the_deployer_grants_only_what_functions_have(bootstrap, plan):
+    (granting,) = [
+        r.values
+        for r in bootstrap.all("google_project_iam_member")
+        if r.values["role"] == "roles/resourcemanager.projectIamAdmin"
+    ]
+    allowed = re.search(
+        r"getAttribute\('iam.googleapis.com/modifiedGrantsByRole', \[\]\)\.hasOnly\((\[.*\])\)$",
+        granting["condition"][0]["expression"],
+    )
+    assert set(json.loads(allowed[1])) == {r.values["role"] for r in plan.all("google_project_iam_member")}
 
 
 def test_what_the_root_manages_has_its_api_switched_on(bootstrap):

@@ -17,6 +17,7 @@ from common.auth.task_identity import STRIPPED_SIGNATURE
 from common.db import Connection, connect_url
 from tests.terraform.image import Image
 from tests.terraform.plan import environment, secrets
+from tests.terraform.rules_metrics import counted
 from tests.terraform.terraform import ROOT, SOURCE
 from tools.local.identity import Issuer
 
@@ -106,6 +107,15 @@ def test_a_function_starts_with_exactly_what_terraform_gives_it(row, plan, image
     with running(image, given, tmp_path) as port:
         status, answer = ask(port, method, path_of(row), body)
     assert status == expected_of_a_stranger(row), answer
+    # One line, which the metrics of requests, or of tasks, count.
+    (line,) = [line for line in logged(tmp_path / "log") if line.get("event")]
+    assert (line["function"], line["status"]) == (row["name"], status)
+    assert counted(plan, line) == ({"tasks"} if row["internal"] else {"requests", "request_ms"})
+
+
+def logged(log):
+    """The lines of JSON that a container has written."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
 @pytest.mark.parametrize(("name", "status"), [("keys_list", 503), ("fallback", 204)])

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from common.config import read
+from tests.terraform.plan import Plan, environment, secrets
 from tests.terraform.terraform import EVERYTHING, PROJECT, SOURCE, Terraform
 
 ROOTS = {"root": SOURCE, "bootstrap": SOURCE / "bootstrap"}
@@ -46,6 +48,17 @@ def test_what_is_planned_is_applied_and_nothing_is_left_to_do(tmp_path, uncertai
         text = json.dumps(value)[1:-1]
         assert text not in shown, f"{name} is in the plan"
         assert text not in state, f"{name} is in the state"
+
+
+def test_what_is_left_out_is_not_given_and_the_code_keeps_its_defaults(tmp_path, certain, secrets_file):
+    made = Terraform(tmp_path / "terraform", certain)
+    made.init()
+    everything = json.loads(EVERYTHING.read_text())
+    given = [f"-var={name}={everything[name]}" for name in ("project_id", "domain", "image")]
+    plan = Plan(made.plan(f"-var-file={secrets_file}", *given))
+    for name, service in plan.services.items():
+        assert all(environment(service).values()), f"{name} is given an empty setting"
+        read(environment(service) | dict.fromkeys(secrets(service), "secret") | {"K_SERVICE": name})
 
 
 def test_the_bootstrap_is_applied_and_nothing_is_left_to_do(tmp_path, uncertain):

@@ -13,9 +13,15 @@ UNDERSTOOD = {"full_path_match", "path_template_match", "header_matches", "ignor
 SEGMENT = r"[A-Za-z0-9._~%!$&'()+,;:@=-]+"
 
 
+#: What would answer, or change a request, in place of the function.
+ACTIONS = ("default_route_action", "default_url_redirect", "header_action", "route_action", "url_redirect")
+
+
 class UrlMap:
     def __init__(self, values):
         self._values = values
+        for part in (values, *values["path_matcher"], *(r for m in values["path_matcher"] for r in m["route_rules"])):
+            assert not any(part.get(action) for action in ACTIONS), "not understood: an action"
         self._matchers = {matcher["name"]: matcher for matcher in values["path_matcher"]}
         for matcher in self._matchers.values():
             assert not matcher["path_rule"], "path rules and route rules exclude each other"

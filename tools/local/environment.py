@@ -47,7 +47,6 @@ def environment(config: dict[str, Any], data: Path, database_url: str) -> dict[s
         "DELIVERY_QUEUES": ",".join(f"{LOCATION}/queues/deliveries-{n}" for n in range(DELIVERY_SHARDS)),
         "TASK_ACCOUNT": TASKS_ACCOUNT,
         "TASK_IAM": "1",
-        "PUBLIC_URL": f"http://127.0.0.1:{ports['gateway']}",
         "TOKEN_PRIVATE_KEY": config["token_key"],
         "TOKEN_JWKS": json.dumps(config["jwks"]),
         "API_KEY_PREFIX": "rq_sk_test_",
