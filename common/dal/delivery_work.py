@@ -207,12 +207,15 @@ def settle(
 
 
 def claim_due(conn: Connection, limit: int) -> list[Row]:
-    """Deliveries that are due and have no live task, each given a new generation."""
+    """Deliveries that are due and have no live task, each given a new generation.
+
+    Each is looked after again when it is twice as long overdue, after 10 s at the least, after 5 minutes at the most.
+    """
     return conn.rows(
         """
         UPDATE webhook_deliveries d
         SET generation = d.generation + 1,
-            sweep_at = now() + interval '10 seconds' * 2 ^ least(d.generation, 5)
+            sweep_at = now() + least(greatest(now() - d.due_at, interval '10 seconds'), interval '5 minutes')
         FROM (
             SELECT id FROM webhook_deliveries
             WHERE sweep_at <= now() ORDER BY sweep_at LIMIT :limit::int FOR UPDATE SKIP LOCKED

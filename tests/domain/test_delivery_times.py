@@ -1,4 +1,4 @@
-"""When a delivery's schedule began: with its first attempt, or a recovery's; never with one by hand."""
+"""When a delivery's schedule began, and when the sweep looks after it again."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -50,3 +50,27 @@ def test_the_window_is_counted_from_the_first_attempt_of_the_schedule(database, 
         assert abs(claimed["began_at"] - datetime.now(UTC)) < timedelta(minutes=5)
     else:
         assert claimed["began_at"] == times[first]
+
+
+@pytest.mark.parametrize("generation", [0, 3, 50])
+@pytest.mark.parametrize(("overdue", "wait"), [(0, 10), (12, 12), (40, 40), (3600, 300)])
+def test_the_sweep_comes_back_by_how_long_a_delivery_is_overdue_however_often_it_was_tried(
+    database, overdue, wait, generation
+):
+    (delivery,) = database.sql(MADE, account_id=database.account().account_id, scheduled=0)
+    database.sql(
+        "UPDATE webhook_deliveries SET generation = :generation::int,"
+        " due_at = now() - :overdue::int * interval '1 second' WHERE id = :id::uuid RETURNING id",
+        id=delivery["id"],
+        generation=generation,
+        overdue=overdue,
+    )
+    with database.connection() as conn, conn.transaction():
+        assert delivery["id"] in [row["id"] for row in delivery_work.claim_due(conn, 1000)]
+        (row,) = conn.rows(
+            "SELECT generation, extract(epoch FROM sweep_at - now())::float AS wait FROM webhook_deliveries"
+            " WHERE id = :id::uuid",
+            id=delivery["id"],
+        )
+    assert row["generation"] == generation + 1
+    assert wait <= row["wait"] < wait + 5
