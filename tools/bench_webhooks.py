@@ -42,10 +42,6 @@ RETURNING number
 """
 
 
-#: Held for as long as the bench runs: a part ends with its standard input.
-_restarted: list[Part] = []
-
-
 @dataclass
 class Receivers:
     """Many receivers in one server: each path is one; `/hangs` does until it is released, `/fails` answers 500."""
@@ -131,7 +127,7 @@ def _run(running: Running, folder: Path, *, kills: int) -> float:
             print(f"  {name:<14} {rate:>9.0f} {DELIVERIES:>6} {len(received):>9} {lost:>5} {twice:>6}")
             delete(running, hooks)
     finally:
-        _restarted.append(gateway)
+        gateway.stop()
     return rate
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from common.domain import webhook_stats
 from common.errors import NotFound
-from common.schemas.deliveries import ErrorClass, Status
+from common.schemas.deliveries import Status
 from common.schemas.webhooks import StatsQuery
+from common.webhooks.outcome import ErrorClass
 
 LENGTHS = {"1h": (60, 60), "24h": (24, 3600), "7d": (28, 6 * 3600), "30d": (30, 86_400)}
 PERCENTILES = {"p50": Fraction(50, 100), "p95": Fraction(95, 100), "p99": Fraction(99, 100)}
