@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from tools import bench_accounts, bench_scale, bench_webhooks
-from tools.local.stack import ROOT, Running, Stack
+from tools.local.stack import ROOT, Running, announced
 
 MEBIBYTE = 1 << 20
 #: Uploads one file and prints its own peak memory in KiB.
@@ -52,11 +53,23 @@ def main() -> int:
     chosen = parser.parse_args().bench or list(benches)
     limits = ("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE", "FAILURES_PER_MINUTE")
     os.environ |= dict.fromkeys(limits, "1000000")
-    with tempfile.TemporaryDirectory() as folder, Stack(Path(folder) / "stack", 0) as stack:
-        running = stack.start()
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "stack") as running:
         for name in chosen:
             benches[name](running, Path(folder))
     return 0
+
+
+@contextmanager
+def serving(data: Path) -> Iterator[Running]:
+    """A stack in a process of its own, which starts again what a bench kills. RuntimeError when it does not start."""
+    command = [sys.executable, "-m", "tools.serve", "--port", "0", "--data", str(data), "--with-parent"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            if not any(line.startswith("ready ") for line in process.stdout or ()):
+                raise RuntimeError(f"the stack did not start; see {data / 'logs'}")
+            yield announced(data)
+        finally:
+            process.terminate()
 
 
 def uploads(running: Running, folder: Path) -> None:

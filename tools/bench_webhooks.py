@@ -21,8 +21,7 @@ from tools.local.parts import Part
 from tools.local.stack import Running
 
 DELIVERIES, KILLS = 2000, 3
-RECEIVERS, ROUNDS, PACE_S = 50, 14, 0.05
-HANGS, FAILS = 0, 1
+RECEIVERS, ROUNDS, TURNS, PACE_S = 48, 7, 4, 0.05
 MILLION = 1_000_000
 #: A million deliveries of one webhook over 29 days, an attempt each; one in eleven failed.
 GENERATE = """
@@ -43,16 +42,11 @@ RETURNING number
 """
 
 
-#: Held for as long as the bench runs: a part ends with its standard input.
-_restarted: list[Part] = []
-
-
 @dataclass
 class Receivers:
-    """Many receivers in one server: each path is one, and may `hang` or answer 500."""
+    """Many receivers in one server: each path is one; `/hangs` does until it is released, `/fails` answers 500."""
 
-    hangs: set[str] = field(default_factory=set)
-    fails: set[str] = field(default_factory=set)
+    released: threading.Event = field(default_factory=threading.Event)
     #: (path, webhook-id, seconds since it was published).
     got: "queue.SimpleQueue[tuple[str, str, float]]" = field(default_factory=queue.SimpleQueue)
 
@@ -60,21 +54,25 @@ class Receivers:
         """What came since it was last asked."""
         return [self.got.get() for _ in range(self.got.qsize())]
 
+    def release(self) -> None:
+        """Let what hangs end; what comes later hangs again."""
+        hanging, self.released = self.released, threading.Event()
+        hanging.set()
+
 
 @contextmanager
 def serving(receivers: Receivers) -> Iterator[str]:
     """The base URL of running receivers."""
-    over = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             age = time.time() - datetime.fromisoformat(body["timestamp"]).timestamp()
             receivers.got.put((self.path, self.headers["webhook-id"], age))
-            if self.path in receivers.hangs:
-                over.wait()
+            if self.path == "/hangs":
+                receivers.released.wait()
                 return
-            self.send_response(500 if self.path in receivers.fails else 204)
+            self.send_response(500 if self.path == "/fails" else 204)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -92,7 +90,7 @@ def serving(receivers: Receivers) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            over.set()
+            receivers.release()
             server.shutdown()
 
 
@@ -129,7 +127,7 @@ def _run(running: Running, folder: Path, *, kills: int) -> float:
             print(f"  {name:<14} {rate:>9.0f} {DELIVERIES:>6} {len(received):>9} {lost:>5} {twice:>6}")
             delete(running, hooks)
     finally:
-        _restarted.append(gateway)
+        gateway.stop()
     return rate
 
 
@@ -139,29 +137,35 @@ def isolation(running: Running, _: Path) -> None:
     receivers = Receivers()
     with serving(receivers) as url:
         hooks = [register(running, f"{url}/{number}") for number in range(RECEIVERS)]
-        healthy = {f"/{number}" for number in range(RECEIVERS)} - {f"/{HANGS}", f"/{FAILS}"}
         _rounds(running, hooks, rounds=2)  # what a function imports on its first call counts elsewhere
-        alone = _percentiles(running, hooks, receivers, healthy)
+        # In turns: what else the machine does hits both.
+        turns = [(_turn(running, hooks, receivers), _turn(running, hooks, receivers, url)) for _ in range(TURNS)]
+        alone, beside = (_percentiles([age for ages in column for age in ages]) for column in zip(*turns, strict=True))
         print(f"  {'all healthy':<26} {alone[0]:>5.0f} ms {alone[1]:>5.0f} ms")
-        receivers.hangs, receivers.fails = {f"/{HANGS}"}, {f"/{FAILS}"}
-        beside = _percentiles(running, hooks, receivers, healthy)
         print(f"  {'one hangs, one fails':<26} {beside[0]:>5.0f} ms {beside[1]:>5.0f} ms")
         print(f"  {'ratio':<26} {beside[0] / alone[0]:>7.2f}x {beside[1] / alone[1]:>7.2f}x   (aim: p99 within 1.5x)")
         delete(running, hooks)
 
 
-def _percentiles(running: Running, hooks: list[str], receivers: Receivers, healthy: set[str]) -> tuple[float, float]:
-    """The 50th and 99th in milliseconds."""
+def _turn(running: Running, hooks: list[str], receivers: Receivers, hostile: str = "") -> list[float]:
+    """Milliseconds until each event of the healthy came; below the URL `hostile` two others join them."""
+    bad = [register(running, f"{hostile}/{name}") for name in ("hangs", "fails")] if hostile else []
     receivers.taken()
-    _rounds(running, hooks, ROUNDS)
-    expected = len(healthy) * ROUNDS
+    _rounds(running, [*hooks, *bad], ROUNDS)
     ages: list[float] = []
 
     def all_came() -> bool:
-        ages.extend(age * 1000 for path, _, age in receivers.taken() if path in healthy)
-        return len(ages) >= expected
+        ages.extend(age * 1000 for path, _, age in receivers.taken() if path not in ("/hangs", "/fails"))
+        return len(ages) >= len(hooks) * ROUNDS
 
     wait_until(all_came)
+    delete(running, bad)
+    receivers.release()
+    return ages
+
+
+def _percentiles(ages: list[float]) -> tuple[float, float]:
+    """The 50th and 99th."""
     cuts = statistics.quantiles(ages, n=100)
     return cuts[49], cuts[98]
 

@@ -53,7 +53,8 @@ def claim(
     `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has enough in
     flight: `in_flight` attempts, or `in_flight_failing` while its last five failed. With the webhook `locked` by an
     earlier statement of the transaction that count is exact; without, nothing is claimed. The claim's generation is
-    the proof that a settlement needs. What is left of a webhook that is not active any more ends here.
+    the proof that a settlement needs. What is left of a webhook that is not active any more ends here. `began_at` is
+    when the delivery's schedule began: with the first attempt of those that `scheduled` counts, or with this one.
     """
     return conn.maybe(
         """
@@ -72,7 +73,11 @@ def claim(
         ),
         wanted AS (
             SELECT d.id, d.webhook_id, d.event_id, d.event_type, d.payload, d.attempts, d.scheduled, d.trigger,
-                   d.created_at, w.url, w.failures_in_row, w.pending,
+                   w.url, w.failures_in_row, w.pending,
+                   coalesce((SELECT min(a.started_at)
+                             FROM (SELECT started_at FROM webhook_attempts
+                                   WHERE delivery_id = d.id AND trigger <> 'manual'
+                                   ORDER BY number DESC LIMIT d.scheduled) a), now()) AS began_at,
                    CASE WHEN d.status = 'delivering' AND d.lease_until > now() THEN d.lease_until END AS lease_until,
                    (SELECT array_agg(s.sealed ORDER BY s.id DESC) FROM plugin_webhook_secrets s
                     WHERE s.webhook_id = w.id AND (s.valid_until IS NULL OR s.valid_until > now())) AS secrets,
@@ -202,12 +207,15 @@ def settle(
 
 
 def claim_due(conn: Connection, limit: int) -> list[Row]:
-    """Deliveries that are due and have no live task, each given a new generation."""
+    """Deliveries that are due and have no live task, each given a new generation.
+
+    Each is looked after again when it is twice as long overdue, after 10 s at the least, after 5 minutes at the most.
+    """
     return conn.rows(
         """
         UPDATE webhook_deliveries d
         SET generation = d.generation + 1,
-            sweep_at = now() + interval '10 seconds' * 2 ^ least(d.generation, 5)
+            sweep_at = now() + least(greatest(now() - d.due_at, interval '10 seconds'), interval '5 minutes')
         FROM (
             SELECT id FROM webhook_deliveries
             WHERE sweep_at <= now() ORDER BY sweep_at LIMIT :limit::int FOR UPDATE SKIP LOCKED

@@ -94,7 +94,12 @@ def _next(row: Row, outcome: Outcome) -> tuple[str, float | None]:
         return "succeeded", None
     if outcome.error_class == "gone":
         return "dead", None
-    delay = schedule.next_delay(row["scheduled"] + _advance(row), outcome.retry_after, settings().webhook_retry_delays)
+    delay = schedule.next_delay(
+        row["scheduled"] + _advance(row),
+        outcome.retry_after,
+        settings().webhook_retry_delays,
+        elapsed=(now() - row["began_at"]).total_seconds(),
+    )
     return ("dead", None) if delay is None else ("pending", delay)
 
 

@@ -14,7 +14,7 @@ from common.domain import render_views
 from common.schemas.base import rfc3339
 from common.schemas.events import EVENTS
 
-#: Of a payload as it is stored. The largest a caller can cause has about 30 KiB.
+#: Of a payload as it is stored. The largest a caller can cause has about 58 KiB: a test makes it.
 MAX_PAYLOAD_BYTES = 64 << 10
 ENQUEUERS = 8
 

@@ -7,21 +7,10 @@ from pydantic import Field
 
 from common.schemas.base import Moment, PageQuery, Request, Response, Time
 from common.schemas.webhooks import Event
+from common.webhooks.outcome import ErrorClass
 
 Status = Literal["pending", "delivering", "succeeded", "dead", "canceled", "skipped"]
 Trigger = Literal["schedule", "manual", "recover"]
-ErrorClass = Literal[
-    "dns",
-    "address_not_allowed",
-    "connect",
-    "tls",
-    "timeout",
-    "redirect",
-    "http_4xx",
-    "http_5xx",
-    "gone",
-    "protocol",
-]
 
 
 class ListDeliveries(PageQuery):

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -177,3 +178,14 @@ def test_a_recovery_whose_worker_is_killed_goes_on(api, stack, gateway, receiver
     gateway.start()
     until(lambda: api.statuses(webhook), lambda found: found == {"succeeded": 1500}, timeout=150)
     assert len(set(ids_of(receiver))) == 1500
+
+
+def test_a_receiver_that_always_asks_for_a_year_is_given_up_in_time(api, receivers):
+    """The schedule has 8 s: they may be waited for once, and not again with each attempt, which would make 36 s."""
+    receiver = receivers()
+    receiver.usual = (503, {"Retry-After": "31536000"})
+    (delivery,) = api.send(api.register(receiver.url))
+    log = api.wait_for(delivery, "dead")["attemptLog"]
+    began, *_, ended = (datetime.fromisoformat(attempt["startedAt"]) for attempt in log)
+    assert len(log) == 9
+    assert timedelta(seconds=8) < ended - began < timedelta(seconds=30)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.config import ConfigError, read
-from common.webhooks.schedule import JITTER, next_delay, parse_retry_after
+from common.webhooks import schedule
+from common.webhooks.schedule import JITTER, parse_retry_after
 
 DELAYS = read({}).webhook_retry_delays
 SETTING = "WEBHOOK_RETRY_DELAYS_S"
@@ -18,6 +19,11 @@ steps = st.integers(1, len(DELAYS))
 draws = st.floats(-1, 1)
 floors = st.none() | st.floats(0, 1e12)
 schedules = st.lists(st.floats(1, 1e6), min_size=1, max_size=20).map(sorted)
+passed = st.floats(0, 2 * sum(DELAYS))
+
+
+def next_delay(done, retry_after, delays, jitter=None, elapsed=0.0):
+    return schedule.next_delay(done, retry_after, delays, elapsed=elapsed, jitter=jitter)
 
 
 def test_the_schedule_is_the_documented_one():
@@ -55,14 +61,22 @@ def test_with_the_same_draw_every_step_is_at_least_as_long_as_the_one_before(del
     assert waits == sorted(waits)
 
 
-@given(steps, floors, draws)
-def test_retry_after_is_a_floor_within_what_is_left_of_the_window(done, retry_after, draw):
-    plain = next_delay(done, None, DELAYS, jitter=draw)
-    delay = next_delay(done, retry_after, DELAYS, jitter=draw)
-    left = sum(DELAYS[done - 1 :])
+@given(steps, floors, draws, passed)
+def test_retry_after_is_a_floor_within_what_is_left_of_the_window(done, retry_after, draw, elapsed):
+    plain = next_delay(done, None, DELAYS, draw, elapsed)
+    delay = next_delay(done, retry_after, DELAYS, draw, elapsed)
+    left = sum(DELAYS) - elapsed
     assert delay >= min(retry_after or 0, left)
     assert delay >= plain
     assert delay == plain or delay <= left
+
+
+@given(schedules, st.lists(floors, min_size=20, max_size=20), st.lists(draws, min_size=20, max_size=20))
+def test_whatever_a_receiver_asks_for_a_delivery_ends_within_two_windows(delays, asked, drawn):
+    elapsed = 0.0
+    for done in range(1, len(delays) + 1):
+        elapsed += next_delay(done, asked[done - 1], delays, drawn[done - 1], elapsed)
+    assert elapsed <= (2 + JITTER) * sum(delays) * (1 + 1e-9)
 
 
 @given(floors, draws)

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -191,6 +191,12 @@ class Stack:
         told = {_camel(name): value for name, value in asdict(running).items()}
         write_private(path, json.dumps(told, indent=2))
         self._stop.callback(path.unlink, missing_ok=True)
+
+
+def announced(data: Path) -> Running:
+    """What the stack that runs on `data` offers."""
+    told = json.loads((data / "stack.json").read_text())
+    return Running(**{field.name: told[_camel(field.name)] for field in fields(Running)})
 
 
 def _camel(name: str) -> str:
