@@ -45,7 +45,7 @@ def _connector() -> Any:
 
 
 def _connect_cloud_sql(config: Settings) -> Any:
-    instance, user = config.require("instance"), config.require("db_user")
+    instance, user = config.require("instance_connection_name"), config.require("db_user")
     return _connector().connect(
         instance,
         "pg8000",

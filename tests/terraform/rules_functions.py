@@ -102,9 +102,9 @@ def required(row):
     needs = set(row["needs"])
     yield from ("version", "public_url")
     if "database" in needs:
-        yield from ("instance", "db_user", "db_name")
+        yield from ("instance_connection_name", "db_user", "db_name")
     if needs & {"storage", "storage_read", "storage_upload"}:
-        yield from ("project", "bucket", "signing_account")
+        yield from ("google_cloud_project", "gcs_bucket", "storage_signing_account")
     if "tasks" in needs:
         yield from ("render_queue", "delivery_queues")
     if row["internal"]:
