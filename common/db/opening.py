@@ -22,11 +22,11 @@ def open_raw(config: Settings) -> Any:
 
 
 def connect_url(url: str) -> Any:
-    """A plain connection to `postgresql://user:password@host:port/name`, without TLS (it is local)."""
+    """A plain, autocommitting connection to `postgresql://user:password@host:port/name`, without TLS (it is local)."""
     import pg8000.dbapi
 
     parts = urlsplit(url)
-    return pg8000.dbapi.connect(
+    raw = pg8000.dbapi.connect(
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         host=parts.hostname or "127.0.0.1",
@@ -35,6 +35,8 @@ def connect_url(url: str) -> Any:
         ssl_context=False,
         timeout=CONNECT_TIMEOUT_S,
     )
+    raw.autocommit = True
+    return raw
 
 
 @cache
