@@ -6,6 +6,7 @@ TF_VENV := .venv-terraform
 TF_CACHE := .cache/terraform
 PORT ?= 8080
 DATA ?=
+BENCH ?=
 SETUP := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -47,8 +48,8 @@ routes: $(SETUP) ## Write terraform/functions.json, the endpoint table
 migrate: $(SETUP) ## Migrate MIGRATIONS_DATABASE_URL to the newest revision
 	@$(BIN)/python -m alembic upgrade head
 
-bench: $(SETUP) ## Measure, as ratios within one run (never part of the tests)
-	@$(BIN)/python -m tools.bench
+bench: $(SETUP) ## Measure, as ratios within one run (BENCH="uploads scale" only those; never part of the tests)
+	@$(BIN)/python -m tools.bench $(BENCH)
 
 samples: $(SETUP) ## Write a contact sheet of the studio engine
 	@$(BIN)/python -m tools.samples

@@ -35,15 +35,15 @@ class Settings:
     deployed: bool
     # The database: a URL locally, a Cloud SQL instance and an IAM user in the cloud.
     database_url: str = field(repr=False)
-    instance: str
+    instance_connection_name: str
     db_user: str
     db_name: str
     threads: int
     # Cloud Storage.
-    project: str
-    bucket: str
+    google_cloud_project: str
+    gcs_bucket: str
     storage_endpoint: str
-    signing_account: str
+    storage_signing_account: str
     signing_key_file: str
     cdn_domain: str
     #: Days that the bucket's lifecycle keeps what a render made.
@@ -84,7 +84,7 @@ class Settings:
     download_url: str
 
     def require(self, name: str) -> str:
-        """The text setting `name`; ConfigError when it is empty."""
+        """The text setting `name`; ConfigError when it is empty. What is required is called like its variable."""
         value = getattr(self, name)
         if not value:
             raise ConfigError(f"{name.upper()} is not configured")
@@ -107,14 +107,14 @@ def read(env: Mapping[str, str]) -> Settings:
         version=env.get("RENDERIQ_VERSION", "dev"),
         deployed=deployed,
         database_url=env.get("DATABASE_URL", ""),
-        instance=env.get("INSTANCE_CONNECTION_NAME", ""),
+        instance_connection_name=env.get("INSTANCE_CONNECTION_NAME", ""),
         db_user=env.get("DB_USER", ""),
         db_name=env.get("DB_NAME", "renderiq"),
         threads=_number(env, "THREADS", 8),
-        project=env.get("GOOGLE_CLOUD_PROJECT", ""),
-        bucket=env.get("GCS_BUCKET", ""),
+        google_cloud_project=env.get("GOOGLE_CLOUD_PROJECT", ""),
+        gcs_bucket=env.get("GCS_BUCKET", ""),
         storage_endpoint=env.get("STORAGE_ENDPOINT", ""),
-        signing_account=env.get("STORAGE_SIGNING_ACCOUNT", ""),
+        storage_signing_account=env.get("STORAGE_SIGNING_ACCOUNT", ""),
         signing_key_file=env.get("STORAGE_SIGNING_KEY_FILE", ""),
         cdn_domain=env.get("GCS_CDN_DOMAIN", ""),
         output_days=_number(env, "OUTPUT_RETENTION_DAYS", 90),

@@ -18,8 +18,7 @@ class Route:
     `database`: `storage` (or only `storage_read`, `storage_upload`: sign a URL of a result, of an upload),
     `render_queue`, `delivery_queues`, `engine` (an outside model), `token_jwks`, `token_key`, `webhook_secrets`;
     `terraform/accounts.tf` grants least privilege from it.
-    `waits`: `Prefer: wait` is honoured. `transaction`: a write runs in one transaction; false for a function
-    that talks to another service in between and opens its own.
+    `waits`: `Prefer: wait` is honoured.
     """
 
     method: str
@@ -31,7 +30,6 @@ class Route:
     database: bool = True
     absolute: bool = False
     waits: bool = False
-    transaction: bool = True
     idempotency_required: bool = False
 
     @property

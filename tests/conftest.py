@@ -36,9 +36,7 @@ class RunningStack:
         """A connection to the stack's database, as its owner; the caller closes it."""
         password = (self.data / "postgres" / "password").read_text()
         url = f"postgresql://renderiq_owner:{password}@127.0.0.1:{self.ports['postgres']}/renderiq"
-        conn = Connection(connect_url(url))
-        conn._raw.autocommit = True
-        return conn
+        return Connection(connect_url(url))
 
     def sql(self, statement: str, **params):
         """Rows of the stack's database, asked as its owner."""

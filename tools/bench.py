@@ -1,4 +1,4 @@
-"""Measures what is felt, as ratios within one run: `python -m tools.bench [name ...]`.
+"""Measures what is felt, as ratios within one run: `python -m tools.bench [name ...]`, `make bench BENCH="name ..."`.
 
 Never part of the tests: a shared machine's seconds mean nothing, what stands beside them in the same run does.
 """

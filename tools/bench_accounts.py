@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from common.auth import api_keys
 from common.db import Connection
-from tools.bench_calls import call
-from tools.bench_scale import compare, measured, owner
+from tools.bench_calls import call, owner
+from tools.bench_scale import compare, measured
 from tools.local.stack import Running
 
 MANY = 1_000_000

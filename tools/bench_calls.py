@@ -5,10 +5,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+from common.db import Connection, connect_url
+from tools.local.postgres import Postgres
 from tools.local.stack import Running
 
 
@@ -20,6 +23,15 @@ def median_ms(work: Callable[[], object], times: int = 9) -> float:
         work()
         taken.append((time.perf_counter() - started) * 1000)
     return statistics.median(taken[2:])
+
+
+def owner(folder: Path) -> Connection:
+    """The database of the stack in `folder` as its owner has it, for statements that take minutes."""
+    data = folder / "stack"
+    port = json.loads((data / "config.json").read_text())["ports"]["postgres"]
+    conn = Connection(connect_url(Postgres(data / "postgres", port).owner_url))
+    conn.set_timeout(900)
+    return conn
 
 
 def register(running: Running, url: str) -> str:
@@ -59,8 +71,13 @@ def call(
     key: str = "",
     credential: dict[str, str] | None = None,
 ) -> Any:
-    """The JSON of an answer; RuntimeError for a refusal. `credential` stands for the demo key."""
-    headers = (credential or {"X-API-Key": running.api_key}) | ({"Idempotency-Key": key} if key else {})
+    """The JSON of an answer; RuntimeError for a refusal. A POST has its `key`, else a new one.
+
+    `credential` stands for the demo key.
+    """
+    headers = credential or {"X-API-Key": running.api_key}
+    if method == "POST":
+        headers = headers | {"Idempotency-Key": key or str(uuid4())}
     raw = None
     if body is not None:
         raw, headers["Content-Type"] = json.dumps(body), "application/json"

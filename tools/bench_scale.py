@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from common.db import Connection, connect_url
+from common.db import Connection
+from tools.bench_calls import call, owner
 from tools.local.environment import LOCATION
 from tools.local.stack import ROOT, Running
 
@@ -181,17 +181,6 @@ def fill(conn: Connection, account: dict[str, Any], count: int, rare: float) -> 
     conn.rows("CHECKPOINT")
 
 
-def owner(folder: Path) -> Connection:
-    """The database as its owner has it."""
-    data = folder / "stack"
-    port = json.loads((data / "config.json").read_text())["ports"]["postgres"]
-    password = (data / "postgres" / "password").read_text()
-    raw = connect_url(f"postgresql://renderiq_owner:{password}@127.0.0.1:{port}/renderiq")
-    raw.autocommit = True
-    raw._usock.settimeout(600)  # noqa: SLF001 - as in common.db
-    return Connection(raw)
-
-
 def queue(folder: Path, verb: str) -> None:
     """Pause or resume the queue of renders: what is measured is the order, not the picture."""
     port = json.loads((folder / "stack" / "config.json").read_text())["ports"]["tasks"]
@@ -199,18 +188,3 @@ def queue(folder: Path, verb: str) -> None:
     conn.request("POST", f"/v2/{LOCATION}/queues/renders:{verb}", b"{}")
     conn.getresponse().read()
     conn.close()
-
-
-def call(running: Running, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-    """One request, and what it answered."""
-    conn = http.client.HTTPConnection(urlsplit(running.base_url).netloc, timeout=30)
-    headers = {"X-API-Key": running.api_key, "Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
-    try:
-        conn.request(method, f"/api/plugins{path}", None if body is None else json.dumps(body), headers)
-        response = conn.getresponse()
-        content = response.read()
-    finally:
-        conn.close()
-    if response.status >= http.HTTPStatus.BAD_REQUEST:
-        raise RuntimeError(f"{method} {path} answered {response.status}: {content.decode()}")
-    return json.loads(content)

@@ -15,8 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from common.db import Connection, connect_url
-from tools.bench_calls import call, counts, delete, median_ms, publish, register, wait_until
+from tools.bench_calls import call, counts, delete, median_ms, owner, publish, register, wait_until
 from tools.local.parts import Part
 from tools.local.stack import Running
 
@@ -182,13 +181,7 @@ def stats(running: Running, folder: Path) -> None:
     """Statistics, a webhook and a list of deliveries: with a million attempts beside none."""
     few, many = (register(running, "http://127.0.0.1:9/none") for _ in range(2))
     print(f"\n  generating {MILLION:,} attempts ...", flush=True)
-    config = json.loads((folder / "stack" / "config.json").read_text())
-    password = (folder / "stack" / "postgres" / "password").read_text()
-    conn = Connection(
-        connect_url(f"postgresql://renderiq_owner:{password}@127.0.0.1:{config['ports']['postgres']}/renderiq")
-    )
-    conn.set_timeout(900)
-    conn._raw.autocommit = True  # noqa: SLF001 - one statement, and VACUUM takes no transaction
+    conn = owner(folder)
     conn.rows(GENERATE, webhook_id=many, n=MILLION, every="2.5 seconds")
     for table in ("webhook_deliveries", "webhook_attempts"):
         conn._raw.execute_simple(f"VACUUM ANALYZE {table}")  # noqa: SLF001 - as autovacuum does in time

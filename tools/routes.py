@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from common.http.endpoint import Spec
+from common.http.spec import Spec
 from common.routing import INTERNAL, PUBLIC
 
 ROOT = Path(__file__).parents[1]

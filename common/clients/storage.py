@@ -159,7 +159,7 @@ def _address(method: str, name: str) -> dict[str, str]:
     config = settings()
     if config.cdn_domain and method == "GET":
         return {"resource": f"/{quote(name)}", "api_access_endpoint": f"https://{config.cdn_domain}"}
-    resource = f"/{config.require('bucket')}/{quote(name)}"
+    resource = f"/{config.require('gcs_bucket')}/{quote(name)}"
     return {"resource": resource, "api_access_endpoint": config.storage_endpoint or PUBLIC_ENDPOINT}
 
 
@@ -174,7 +174,7 @@ def _signer() -> dict[str, Any]:
         credentials.refresh(google.auth.transport.requests.Request())
     return {
         "credentials": credentials,
-        "service_account_email": settings().signing_account or credentials.service_account_email,
+        "service_account_email": settings().storage_signing_account or credentials.service_account_email,
         "access_token": credentials.token,
     }
 
@@ -187,7 +187,7 @@ def _local_credentials() -> Any:
     config = settings()
     pem = Path(config.signing_key_file).read_text(encoding="ascii")
     signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]
-    return Credentials(signer, config.require("signing_account"), "")  # type: ignore[no-untyped-call]
+    return Credentials(signer, config.require("storage_signing_account"), "")  # type: ignore[no-untyped-call]
 
 
 @cache
@@ -207,8 +207,8 @@ def _bucket() -> Any:
         anybody = AnonymousCredentials()  # type: ignore[no-untyped-call]
         client = Client("local", credentials=anybody, client_options={"api_endpoint": config.storage_endpoint})
     else:
-        client = Client(project=config.project or None)
-    return client.bucket(config.require("bucket"))
+        client = Client(project=config.google_cloud_project or None)
+    return client.bucket(config.require("gcs_bucket"))
 
 
 def _retry() -> Any:

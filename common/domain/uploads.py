@@ -39,14 +39,14 @@ def get(conn: Connection, caller: Caller, upload_id: UUID) -> Upload:
     return _present(_find(conn, caller, upload_id))
 
 
-def complete(conn: Connection, caller: Caller, upload_id: UUID) -> Upload:
-    """The upload, verified and ready. `conn` is in no transaction: Cloud Storage is asked in between.
+def complete(caller: Caller, upload_id: UUID) -> Upload:
+    """The upload, verified and ready. No connection is held while Cloud Storage is asked.
 
     A file that is not what was declared, or no picture, is deleted and the upload stays pending, so that
     the right file can be sent to it; nothing is left behind when none is. Conflict `upload_incomplete`;
     Invalid `upload_mismatch`, `upload_not_an_image`, `image_too_large`.
     """
-    row = _find(conn, caller, upload_id)
+    row = db.pool().run(lambda conn: _find(conn, caller, upload_id))
     if row["status"] != "pending":
         return _present(_completed(row))
     stat = storage.find(row["object_name"])
@@ -57,17 +57,7 @@ def complete(conn: Connection, caller: Caller, upload_id: UUID) -> Upload:
     except Invalid:
         storage.delete(row["object_name"], stat.generation)
         raise
-    done = dal.complete(
-        conn,
-        caller.account_id,
-        upload_id,
-        md5=stat.md5,
-        generation=stat.generation,
-        width=header.width,
-        height=header.height,
-    )
-    # Another call may have completed or canceled it in the meantime.
-    return _present(done or _completed(_find(conn, caller, upload_id)))
+    return _present(db.pool().run(lambda conn: _complete(conn, caller, upload_id, stat, header)))
 
 
 def cancel(conn: Connection, caller: Caller, upload_id: UUID) -> None:
@@ -93,6 +83,20 @@ def _find(conn: Connection, caller: Caller, upload_id: UUID) -> Row:
     if row is None:
         raise NotFound("There is no such upload.")
     return row
+
+
+def _complete(conn: Connection, caller: Caller, upload_id: UUID, stat: storage.Stat, header: Header) -> Row:
+    """The upload, now ready. Another call may have completed or canceled it in the meantime."""
+    done = dal.complete(
+        conn,
+        caller.account_id,
+        upload_id,
+        md5=stat.md5,
+        generation=stat.generation,
+        width=header.width,
+        height=header.height,
+    )
+    return done or _completed(_find(conn, caller, upload_id))
 
 
 def _completed(row: Row) -> Row:

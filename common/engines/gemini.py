@@ -153,7 +153,7 @@ def _client(options: "HttpOptions") -> "Client":
         credentials = Credentials("local")  # type: ignore[no-untyped-call]
     return genai.Client(
         vertexai=True,
-        project=config.require("project"),
+        project=config.require("google_cloud_project"),
         location=config.gemini_location,
         credentials=credentials,
         http_options=options,

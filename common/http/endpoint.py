@@ -4,27 +4,22 @@ Request id, route, size and type, the caller statement, body, transaction with i
 work, commit, hooks, `Prefer: wait`, the answer, one log line.
 """
 
-import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-from uuid import UUID
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from common import db, log
 from common.auth.caller import Call, Caller
 from common.config import settings
 from common.db import Connection
-from common.errors import BadRequest, Internal, Invalid, MethodNotAllowed, NotFound, Problem
-from common.http import answer, call, idempotency, prefer, ready
+from common.errors import Internal, Problem
+from common.http import answer, arguments, call, idempotency, prefer, ready
 from common.http.idempotency import Replay
-from common.routing import PUBLIC, Route, pattern
+from common.http.spec import Spec
+from common.routing import PUBLIC, Route
 from common.schemas.base import Response as Model
 
 if TYPE_CHECKING:
@@ -33,19 +28,6 @@ if TYPE_CHECKING:
 SECRET_ONCE = idempotency.secret_once
 MAX_WAIT_S = 30
 POLL_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """An endpoint as it declared itself: the endpoint table's row."""
-
-    name: str
-    route: Route
-    summary: str
-    parameters: Mapping[str, Any]
-    returns: type[Model] | None
-    replay: Replay | None
-    work: Callable[..., Model | None]
 
 
 def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -57,24 +39,7 @@ def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callabl
     """
 
     def decorate(work: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(work)
-        returns = next(
-            (
-                t
-                for t in (signature.return_annotation, *get_args(signature.return_annotation))
-                if inspect.isclass(t) and issubclass(t, Model)
-            ),
-            None,
-        )
-        spec = Spec(
-            name=Path(inspect.getfile(work)).parent.name,
-            route=route,
-            summary=inspect.getdoc(work) or "",
-            parameters={name: parameter.annotation for name, parameter in signature.parameters.items()},
-            returns=returns,
-            replay=replay,
-            work=work,
-        )
+        spec = Spec.of(work, route, replay)
 
         def main(request: "Request") -> "Response":
             return ready.answer(route) if request.path == ready.PATH else _serve(spec, request)
@@ -141,14 +106,14 @@ def _serve(spec: Spec, request: "Request") -> "Response":
 
 def _answer(exchange: Exchange, request: "Request") -> "Response":
     spec = exchange.spec
-    arguments = _path_arguments(spec, exchange.call)
+    known = arguments.of_path(spec.route, exchange.call)
     raw = b"" if spec.route.method in ("GET", "*") else call.body(request)
     _authenticate(exchange)
-    arguments |= _validated(spec, raw, request)
+    known |= arguments.of_models(spec, raw, request)
     key = None
     if spec.replay and spec.route.method == "POST":
         key = idempotency.key_of(exchange.call, required=spec.route.idempotency_required)
-    model, status = _work(exchange, arguments, key, raw)
+    model, status = _work(exchange, known, key, raw)
     if spec.route.waits and model is not None:
         model = _wait(exchange, model)
     response = answer.of_model(model, status, exchange.headers)
@@ -157,22 +122,6 @@ def _answer(exchange: Exchange, request: "Request") -> "Response":
         response.set_data(b"")
         del response.headers["Content-Type"]
     return response
-
-
-def _path_arguments(spec: Spec, called: Call) -> dict[str, Any]:
-    """The path's parameters. An id that is none is not found, like one that is nobody's."""
-    route = spec.route
-    if route.method == "*":
-        return {}
-    found = pattern(route.full_path).fullmatch(called.path)
-    if not found:
-        raise NotFound
-    if called.method != route.method:
-        raise MethodNotAllowed(headers={"Allow": route.method})
-    try:
-        return {name: UUID(value) for name, value in found.groupdict().items()}
-    except ValueError:
-        return dict.fromkeys(found.groupdict(), UUID(int=0))
 
 
 def _authenticate(exchange: Exchange) -> None:
@@ -195,57 +144,22 @@ def _authenticate(exchange: Exchange) -> None:
     exchange.headers |= {**found.headers, "Cache-Control": "private, no-cache"}
 
 
-def _validated(spec: Spec, raw: bytes, request: "Request") -> dict[str, Any]:
-    """The body and the query as their models."""
-    found: dict[str, Any] = {}
-    try:
-        if "query" in spec.parameters:
-            found["query"] = spec.parameters["query"].model_validate_strings(_query(request))
-        if "body" in spec.parameters:
-            found["body"] = spec.parameters["body"].model_validate_json(raw or b"{}")
-        elif raw:
-            NoBody.model_validate_json(raw)
-    except ValidationError as error:
-        raise _problem(error) from None
-    return found
+def _work(exchange: Exchange, known: dict[str, Any], key: str | None, raw: bytes) -> tuple[Model | None, int]:
+    """The function's work: in a transaction for a write, its hooks run once the connection is given back.
 
-
-class NoBody(BaseModel, extra="forbid"):
-    """What an endpoint without a body accepts: `{}`."""
-
-
-def _query(request: "Request") -> dict[str, str]:
-    repeated = [name for name, values in request.args.lists() if len(values) > 1]
-    if repeated:
-        raise Invalid("A parameter stands twice.", errors=[{"field": n, "message": "given twice"} for n in repeated])
-    return request.args.to_dict()
-
-
-def _problem(error: ValidationError) -> Problem:
-    """What pydantic found, in the contract's words; never the value, which may be a secret."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    if found[0]["type"] == "json_invalid":
-        return BadRequest("The body is not valid JSON.")
-    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found]
-    return Invalid("Some fields are not acceptable.", errors=errors)
-
-
-def _work(exchange: Exchange, arguments: dict[str, Any], key: str | None, raw: bytes) -> tuple[Model | None, int]:
-    """The function's work: in a transaction for a write, its hooks run once the connection is given back."""
+    A function that asks for no `conn` opens its own short pieces: it talks to another service in between.
+    """
     spec = exchange.spec
-    arguments |= {"caller": exchange.caller, "call": exchange.call}
+    known |= {"caller": exchange.caller, "call": exchange.call}
 
     def run(conn: Connection | None) -> Model | None:
-        known = {name: value for name, value in (arguments | {"conn": conn}).items() if name in spec.parameters}
-        return spec.work(**known)
+        given = {name: value for name, value in (known | {"conn": conn}).items() if name in spec.parameters}
+        return spec.work(**given)
 
     if "conn" not in spec.parameters:
         return run(None), spec.route.status
     if spec.route.method == "GET":
         return db.pool().run(run), spec.route.status
-    if not spec.route.transaction:
-        with db.reading() as conn:
-            return run(conn), spec.route.status
     caller, replay = exchange.caller, spec.replay
     if key is None or replay is None or caller is None:
         return db.in_transaction(run), spec.route.status

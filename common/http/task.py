@@ -3,11 +3,9 @@
 Cloud Run has verified the token before the function is called; the function checks what the token says.
 """
 
-import inspect
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -18,7 +16,7 @@ from common.clock import now
 from common.config import settings
 from common.errors import Internal, Invalid, MethodNotAllowed, NotFound, Problem, Unauthenticated
 from common.http import answer, call, ready
-from common.http.endpoint import Spec
+from common.http.spec import Spec
 from common.routing import INTERNAL, Route
 
 if TYPE_CHECKING:
@@ -34,16 +32,7 @@ def task(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Callable[..., N
     route = Route("POST", f"/internal/tasks/{name}", scope=INTERNAL, status=204, needs=needs, absolute=True)
 
     def decorate(work: Callable[..., None]) -> Callable[..., Any]:
-        parameters = inspect.signature(work).parameters
-        spec = Spec(
-            name=Path(inspect.getfile(work)).parent.name,
-            route=route,
-            summary=inspect.getdoc(work) or "",
-            parameters={name: parameter.annotation for name, parameter in parameters.items()},
-            returns=None,
-            replay=None,
-            work=work,
-        )
+        spec = Spec.of(work, route)
 
         def main(request: "Request") -> "Response":
             return ready.answer(route) if request.path == ready.PATH else _serve(spec, name, request)

@@ -21,9 +21,7 @@ class Database:
 
 def connect(url):
     """An autocommitting connection of ours."""
-    raw = db.connect_url(url)
-    raw.autocommit = True
-    return db.Connection(raw)
+    return db.Connection(db.connect_url(url))
 
 
 @pytest.fixture(scope="session")

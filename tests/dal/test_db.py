@@ -1,6 +1,5 @@
 """The pool, its statements and its transactions, on a real PostgreSQL whose connections are ended by force."""
 
-import json
 import signal
 import threading
 import time
@@ -256,9 +255,7 @@ def test_a_statement_that_takes_too_long_answers_503_and_leaves_the_connection_u
 
 
 def test_a_request_that_waits_too_long_for_the_database_is_told_when_to_ask_again(stack):
-    port = json.loads((stack.data / "config.json").read_text())["ports"]["postgres"]
-    password = (stack.data / "postgres" / "password").read_text()
-    blocking = connect(f"postgresql://renderiq_owner:{password}@127.0.0.1:{port}/renderiq")
+    blocking = stack.connect()
     try:
         with blocking.transaction():
             blocking._raw.execute_simple("LOCK TABLE projects IN ACCESS EXCLUSIVE MODE")

@@ -27,9 +27,7 @@ class Database:
     @contextmanager
     def connection(self, url=None):
         """A connection as the functions have it, or of another role by its URL."""
-        raw = connect_url(url or self.app_url)
-        raw.autocommit = True
-        conn = Connection(raw)
+        conn = Connection(connect_url(url or self.app_url))
         try:
             yield conn
         finally:

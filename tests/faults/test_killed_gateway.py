@@ -1,6 +1,5 @@
 """The functions are killed in the middle of a POST /renders; the same key again makes exactly one render."""
 
-import json
 import os
 import signal
 import threading
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from common.db import Connection, connect_url
 from tests.conftest import start_stack, stop_stack
 from tests.faults.test_outbox import pid_of
 from tests.support import request
@@ -34,11 +32,7 @@ def until(true):
 @contextmanager
 def accounts_locked(stack):
     """The balances, locked by somebody else: a POST waits in the middle of its transaction, nothing committed."""
-    port = json.loads((stack.data / "config.json").read_text())["ports"]["postgres"]
-    password = (stack.data / "postgres" / "password").read_text()
-    raw = connect_url(f"postgresql://renderiq_owner:{password}@127.0.0.1:{port}/renderiq")
-    raw.autocommit = True
-    conn = Connection(raw)
+    conn = stack.connect()
     try:
         with conn.transaction():
             conn.rows("SELECT FROM credit_accounts FOR UPDATE")

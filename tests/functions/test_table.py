@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,17 @@ def test_a_deployed_function_refuses_settings_that_only_make_sense_locally():
     for name in LOCAL_ONLY:
         with pytest.raises(ConfigError, match=name):
             read({"K_SERVICE": "renders-create", name: "1"})
+
+
+REQUIRED = {
+    name for path in ROOT.glob("common/**/*.py") for name in re.findall(r'require\(["\'](\w+)["\']\)', path.read_text())
+}
+
+
+@pytest.mark.parametrize("name", sorted(REQUIRED))
+def test_what_is_required_is_missed_by_the_name_of_its_variable(name):
+    from common.config import ConfigError, read
+
+    assert read({name.upper(): "given"}).require(name) == "given"
+    with pytest.raises(ConfigError, match=f"^{name.upper()} is not configured$"):
+        replace(read({}), **{name: ""}).require(name)

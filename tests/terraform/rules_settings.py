@@ -92,11 +92,11 @@ def required(row):
     """The settings without which a row's function cannot work, as fields of `Settings`."""
     needs = set(row["needs"])
     if "database" in needs:
-        yield from ("instance", "db_user", "db_name")
+        yield from ("instance_connection_name", "db_user", "db_name")
     if needs & {"storage", "storage_read", "storage_upload"}:
-        yield "bucket"
+        yield "gcs_bucket"
     if needs & {"storage_read", "storage_upload"}:
-        yield "signing_account"
+        yield "storage_signing_account"
     yield from needs & {"render_queue", "delivery_queues"}
     if row["internal"]:
         yield from ("task_iam", "task_account")

@@ -179,7 +179,6 @@ class Postgres:
     def _ensure_database(self) -> None:
         raw = db.connect_url(self._url(OWNER, "postgres"))
         try:
-            raw.autocommit = True
             cursor = raw.cursor()
             cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = %s", (APP,))
             if not cursor.fetchone():
