@@ -30,18 +30,19 @@ def sample(rows):
         seen.add(kind)
 
 
-def copy(folder, reattach):
-    """A configuration of the sample."""
-    terraform = Terraform(folder, reattach)
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory, certain):
+    """A configuration of the sample, initialised."""
+    terraform = Terraform(tmp_path_factory.mktemp("sound") / "terraform", certain)
     table = terraform.folder / "functions.json"
     rows = json.loads(table.read_text())["functions"]
     table.write_text(json.dumps({"functions": list(sample(rows))}, indent=2))
+    terraform.init()
     return terraform
 
 
 def findings(terraform, secrets_file):
     """What Terraform says against the configuration, else which rules its plan breaks."""
-    terraform.init()
     code, told = terraform.run(
         "plan", "-input=false", "-no-color", "-out=plan", f"-var-file={EVERYTHING}", f"-var-file={secrets_file}"
     )
@@ -64,8 +65,8 @@ def broken(terraform):
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_is_found(fault, tmp_path, certain, secrets_file):
-    terraform = copy(tmp_path / "terraform", certain)
+def test_a_seeded_fault_is_found(fault, tmp_path, sound, secrets_file):
+    terraform = sound.twin(tmp_path / "terraform")
     path = terraform.folder / fault.file
     text = path.read_text()
     assert text.count(fault.old) >= 1, "the fault cannot be seeded: the configuration has changed"
@@ -76,5 +77,5 @@ def test_a_seeded_fault_is_found(fault, tmp_path, certain, secrets_file):
         assert any(finding.startswith(fault.by) for finding in found), found
 
 
-def test_nothing_is_found_without_a_fault(tmp_path, certain, secrets_file):
-    assert findings(copy(tmp_path / "terraform", certain), secrets_file) == []
+def test_nothing_is_found_without_a_fault(tmp_path, sound, secrets_file):
+    assert findings(sound.twin(tmp_path / "terraform"), secrets_file) == []
