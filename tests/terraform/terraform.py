@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +26,12 @@ class Terraform:
         (folder / "zz_override.tf").write_text(LOCAL_STATE)
         self.folder = folder
         self._reattach = reattach
+
+    def twin(self, folder):
+        """Another copy, which is initialised if this one is."""
+        made = copy(self)
+        made.folder = shutil.copytree(self.folder, folder)
+        return made
 
     def run(self, *arguments, env=None):
         """One command's exit code and all that it printed."""

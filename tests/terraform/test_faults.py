@@ -30,18 +30,19 @@ def sample(rows):
         seen.add(kind)
 
 
-def copy(folder, reattach):
-    """A configuration of the sample."""
-    terraform = Terraform(folder, reattach)
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory, certain):
+    """A configuration of the sample, initialised."""
+    terraform = Terraform(tmp_path_factory.mktemp("sound") / "terraform", certain)
     table = terraform.folder / "functions.json"
     rows = json.loads(table.read_text())["functions"]
     table.write_text(json.dumps({"functions": list(sample(rows))}, indent=2))
+    terraform.init()
     return terraform
 
 
 def findings(terraform, secrets_file):
     """What Terraform says against the configuration, else which rules its plan breaks."""
-    terraform.init()
     code, told = terraform.run(
         "plan", "-input=false", "-no-color", "-out=plan", f"-var-file={EVERYTHING}", f"-var-file={secrets_file}"
     )
@@ -63,18 +64,38 @@ def broken(terraform):
             yield f"{name}: {error!r}"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_seeded_fault_is_found(fault, tmp_path, certain, secrets_file):
-    terraform = copy(tmp_path / "terraform", certain)
-    path = terraform.folder / fault.file
-    text = path.read_text()
-    assert text.count(fault.old) >= 1, "the fault cannot be seeded: the configuration has changed"
-    path.write_text(text.replace(fault.old, fault.new, 1))
+def batches(size=3):
+    """Faults that one plan can have: in different files, and found by different rules."""
+    made: list[list] = []
+    for fault in FAULTS:
+        alone = fault.by in ("", "terraform")
+        free = (
+            batch
+            for batch in made
+            if len(batch) < size
+            and all(f.by not in ("", "terraform", fault.by) and f.file != fault.file for f in batch)
+        )
+        batch = None if alone else next(free, None)
+        if batch is None:
+            made.append([fault])
+        else:
+            batch.append(fault)
+    return made
+
+
+@pytest.mark.parametrize("faults", batches(), ids=lambda faults: ", ".join(fault.name for fault in faults))
+def test_seeded_faults_are_found(faults, tmp_path, sound, secrets_file):
+    terraform = sound.twin(tmp_path / "terraform")
+    for fault in faults:
+        path = terraform.folder / fault.file
+        text = path.read_text()
+        assert text.count(fault.old) >= 1, "the fault cannot be seeded: the configuration has changed"
+        path.write_text(text.replace(fault.old, fault.new, 1))
     found = findings(terraform, secrets_file)
     assert found
-    if fault.by:
-        assert any(finding.startswith(fault.by) for finding in found), found
+    for fault in faults:
+        assert any(finding.startswith(fault.by) for finding in found), (fault.name, found)
 
 
-def test_nothing_is_found_without_a_fault(tmp_path, certain, secrets_file):
-    assert findings(copy(tmp_path / "terraform", certain), secrets_file) == []
+def test_nothing_is_found_without_a_fault(tmp_path, sound, secrets_file):
+    assert findings(sound.twin(tmp_path / "terraform"), secrets_file) == []
