@@ -53,6 +53,7 @@ locals {
     webhook_secrets = {}
   }
   settings_of_function = {
+    auth_refresh = { FAILURES_PER_MINUTE = var.limits.failures }
     auth_signin = {
       SIGNINS_PER_MINUTE_OF_ADDRESS             = var.limits.signins_of_address
       SIGNINS_PER_MINUTE_OF_ACCOUNT             = var.limits.signins_of_account

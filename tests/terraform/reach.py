@@ -24,7 +24,7 @@ UNTRUE: dict[str, set[Node]] = {
     "uploads_complete": {("common.clients.storage", "upload_url")},
 }
 #: A public function has no caller, and who does without a database opens none.
-AUTHENTICATES, CONNECTS = ("common.http.endpoint", "_authenticate"), ("common.db", "open_raw")
+AUTHENTICATES, CONNECTS = ("common.http.endpoint", "_authenticate"), ("common.db.opening", "open_raw")
 ENDPOINT = ("common.http.endpoint", "endpoint")
 #: What tells a need: a setting, or a function of `common`.
 NEEDS = {
@@ -92,7 +92,7 @@ def needs(row):
     """What a function needs by its code; the database for its callers, or if its own code mentions it."""
     reached = of(row)
     own = _reached(row["name"], frozenset({ENDPOINT}))
-    database = row["scope"] != PUBLIC or any(module == "common.db" for module, _ in own.nodes)
+    database = row["scope"] != PUBLIC or any(module.startswith("common.db.") for module, _ in own.nodes)
     found = {need for need, told_by in NEEDS.items() if told_by & (reached.nodes | reached.settings)}
     return found | ({"database"} if database else set())
 
