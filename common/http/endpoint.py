@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from common import db, log
@@ -67,7 +68,7 @@ class Exchange:
         caller = self.caller
         log.event(
             "request",
-            level=logging.ERROR if status >= 500 else logging.INFO,  # noqa: PLR2004
+            level=logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
             function=self.spec.name,
             method=self.call.method,
             path=self.call.path,
@@ -92,7 +93,7 @@ def _serve(spec: Spec, request: "Request") -> "Response":
         response = _answer(exchange, request)
     except Problem as problem:
         code = problem.code
-        if problem.status >= 500:  # noqa: PLR2004
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logging.getLogger(__name__).warning("%s: %s", spec.name, problem.detail)
             problem = type(problem)(code=problem.code, headers=problem.headers, **problem.members)
         response = answer.of_problem(problem, exchange.call.request_id, exchange.headers)

@@ -6,6 +6,7 @@ Cloud Run has verified the token before the function is called; the function che
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -59,7 +60,7 @@ def _serve(spec: Spec, name: str, request: "Request") -> "Response":
         response = answer.of_problem(Internal(), called.request_id, headers)
     log.event(
         "task",
-        level=logging.ERROR if response.status_code >= 500 else logging.INFO,  # noqa: PLR2004
+        level=logging.ERROR if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO,
         function=spec.name,
         status=response.status_code,
         ms=round((time.monotonic() - started) * 1000, 1),

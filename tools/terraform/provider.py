@@ -55,44 +55,44 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
         """Nothing beside the schema."""
         return pb.GetMetadata.Response()
 
-    def GetProviderSchema(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def GetProviderSchema(self, _request: Any, _context: Any) -> Any:
         """The whole schema: asked by every command, so made once."""
         return self._told
 
-    def ValidateProviderConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def ValidateProviderConfig(self, _request: Any, _context: Any) -> Any:
         """Any is good."""
         return pb.ValidateProviderConfig.Response()
 
-    def ConfigureProvider(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def ConfigureProvider(self, _request: Any, _context: Any) -> Any:
         """Terraform does not configure a provider that it did not start; nothing depends on it."""
         return pb.ConfigureProvider.Response()
 
-    def StopProvider(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def StopProvider(self, _request: Any, _context: Any) -> Any:
         """Nothing is going on that could be stopped."""
         return pb.StopProvider.Response()
 
-    def GetFunctions(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def GetFunctions(self, _request: Any, _context: Any) -> Any:
         """None."""
         return pb.GetFunctions.Response()
 
-    def ValidateResourceConfig(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def ValidateResourceConfig(self, request: Any, _context: Any) -> Any:
         """What the documentation lists."""
         block = self._schema["resources"][request.type_name]
         return pb.ValidateResourceConfig.Response(diagnostics=list(_faults(block, _read(request.config), [])))
 
-    def ValidateDataResourceConfig(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def ValidateDataResourceConfig(self, _request: Any, _context: Any) -> Any:
         """Any is good."""
         return pb.ValidateDataResourceConfig.Response()
 
-    def UpgradeResourceState(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def UpgradeResourceState(self, request: Any, _context: Any) -> Any:
         """The state is of this version already."""
         return pb.UpgradeResourceState.Response(upgraded_state=_write(json.loads(request.raw_state.json)))
 
-    def ReadResource(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def ReadResource(self, request: Any, _context: Any) -> Any:
         """What was applied is what there is."""
         return pb.ReadResource.Response(new_state=request.current_state)
 
-    def PlanResourceChange(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def PlanResourceChange(self, request: Any, _context: Any) -> Any:
         """As proposed; what Google computes is unknown when the resource is new."""
         block = self._schema["resources"][request.type_name]
         prior, proposed = _read(request.prior_state), _read(request.proposed_new_state)
@@ -101,14 +101,14 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
             proposed = completed(block, proposed, new if prior is None else kept)
         return pb.PlanResourceChange.Response(planned_state=_write(proposed))
 
-    def ApplyResourceChange(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def ApplyResourceChange(self, request: Any, _context: Any) -> Any:
         """As planned; what Google computes is made up."""
         block = self._schema["resources"][request.type_name]
         planned = _read(request.planned_state)
         made = planned and completed(block, planned, partial(made_up, self._project, request.type_name))
         return pb.ApplyResourceChange.Response(new_state=_write(made))
 
-    def ReadDataSource(self, request: Any, _context: Any) -> Any:  # noqa: N802
+    def ReadDataSource(self, request: Any, _context: Any) -> Any:
         """All made up."""
         block = self._schema["data_sources"][request.type_name]
         made = completed(block, _read(request.config), partial(made_up, self._project, request.type_name))
@@ -185,7 +185,7 @@ def _fault(text: str, path: list[str | int]) -> Any:
 class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):  # type: ignore[misc]
     """What go-plugin asks of every plugin."""
 
-    def Shutdown(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    def Shutdown(self, _request: Any, _context: Any) -> Any:
         """Not now: the next command comes."""
         return grpc_controller_pb2.Empty()
 
@@ -193,7 +193,7 @@ class Controller(grpc_controller_pb2_grpc.GRPCControllerServicer):  # type: igno
 class Output(grpc_stdio_pb2_grpc.GRPCStdioServicer):  # type: ignore[misc]
     """What go-plugin copies to the terminal: nothing."""
 
-    def StreamStdio(self, _request: Any, _context: Any) -> Iterator[Any]:  # noqa: N802
+    def StreamStdio(self, _request: Any, _context: Any) -> Iterator[Any]:
         """Nothing."""
         return iter(())
 
