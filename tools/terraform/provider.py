@@ -51,7 +51,7 @@ class Provider(tfplugin_pb2_grpc.ProviderServicer):  # type: ignore[misc]
             data_source_schemas={name: _schema(block) for name, block in schema["data_sources"].items()},
         )
 
-    def GetMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802 - the protocol's names
+    def GetMetadata(self, _request: Any, _context: Any) -> Any:
         """Nothing beside the schema."""
         return pb.GetMetadata.Response()
 
