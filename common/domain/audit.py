@@ -1,6 +1,7 @@
 """What is written to the audit log. No secret ever is: `details` holds names, hints and times."""
 
 import getpass
+import os
 import socket
 from typing import Any, Literal
 from uuid import UUID
@@ -70,7 +71,7 @@ def by_operator(conn: Connection, account_id: UUID, action: Action, target_id: U
         actor_id=None,
         action=action,
         target_id=target_id,
-        details=details | {"operator": getpass.getuser()},
+        details=details | {"operator": _operator()},
         platform=None,
         address=socket.gethostname(),
         request_id=None,
@@ -91,3 +92,11 @@ def by_service(conn: Connection, account_id: UUID, action: Action, target_id: UU
         address=None,
         request_id=None,
     )
+
+
+def _operator() -> str:
+    """The user that runs the command; in a container it may have a number only."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the second from Python 3.13 on
+        return str(os.getuid())
