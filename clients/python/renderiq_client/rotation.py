@@ -102,11 +102,18 @@ class AutoRotation:
             return
         try:
             if self._file.read() == used and self._file.begin():
-                self._rotate(used)
+                self._rotate_if_current(used)
         except (RenderiqError, OSError) as error:
             log.warning("the API key was not rotated: %s", error)
         finally:
             self._lock.release()
+
+    def _rotate_if_current(self, key: str) -> None:
+        """Look again now that nobody else is at it: whoever was may have kept a new key meanwhile."""
+        if self._file.read() == key:
+            self._rotate(key)
+        else:
+            self._file.end()
 
     def _rotate(self, key: str) -> None:
         """Rotate, and keep the new key before anybody uses it."""
