@@ -7,6 +7,7 @@ from common.auth import passwords
 from common.dal import accounts as dal
 from common.dal import credits as credits_dal
 from common.dal import keys as keys_dal
+from common.dal import sessions as sessions_dal
 from common.db import Connection, Row
 from common.domain import audit, paging
 from common.errors import Conflict, Invalid, NotFound
@@ -77,7 +78,7 @@ def list_keys(conn: Connection, email: str) -> list[dict[str, Any]]:
 def end_sessions(conn: Connection, email: str) -> int:
     """End every session of an account; how many there were."""
     account_id: UUID = get(conn, email)["id"]
-    ended = dal.end_all_sessions(conn, account_id, "ended by an operator")
+    ended = sessions_dal.end_all(conn, account_id, "ended by an operator")
     for row in ended:
         audit.by_operator(conn, account_id, "session.ended", row["id"])
     return len(ended)

@@ -8,7 +8,8 @@ from common.auth.caller import Call, Caller
 from common.auth.failures import counted, network_of
 from common.clock import now
 from common.config import settings
-from common.dal import accounts as dal
+from common.dal import accounts
+from common.dal import sessions as dal
 from common.db import Connection, Row
 from common.domain import audit, sign_in_limits
 from common.errors import Unauthenticated
@@ -38,7 +39,7 @@ def sign_in(call: Call, body: SignIn) -> SignedIn | CookieSession:
     network = network_of(call.address)
     with db.reading() as conn:
         tried = sign_in_limits.take(conn, network, body.email)
-        account = dal.find_for_sign_in(conn, body.email, network)
+        account = accounts.find_for_sign_in(conn, body.email, network)
     right = passwords.verify(account["password_hash"] if account else None, body.password)
     if account is None or not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
         raise _invalid_credentials()
@@ -70,16 +71,16 @@ def refresh(call: Call, body: Refresh) -> SignedIn:
 def sign_out(conn: Connection, caller: Caller, call: Call, body: SignOut) -> SignedOut:
     """End this session, or all of the account's."""
     if body.everywhere:
-        for row in dal.end_all_sessions(conn, caller.account_id, "signed out everywhere"):
+        for row in dal.end_all(conn, caller.account_id, "signed out everywhere"):
             audit.by_caller(conn, caller, "session.ended", row["id"], reason="signed out everywhere")
-    elif caller.session_id and dal.end_session(conn, caller.session_id, "signed out"):
+    elif caller.session_id and dal.end(conn, caller.session_id, "signed out"):
         audit.by_caller(conn, caller, "session.ended", caller.session_id, reason="signed out")
     return SignedOut(forget_cookie=bool(call.cookies))
 
 
 def me(conn: Connection, caller: Caller) -> Me:
     """Who is calling, and with what."""
-    row = dal.me(conn, caller.account_id)
+    row = accounts.me(conn, caller.account_id)
     sessions = [
         Session.model_validate(session | {"current": session["id"] == str(caller.session_id)})
         for session in row.pop("sessions")
@@ -101,13 +102,13 @@ def _rehash(account: Row, password: str) -> None:
         return
     fresh = passwords.hash_password(password)
     with db.reading() as conn:
-        dal.update_password_hash(conn, account["id"], account["password_hash"], fresh)
+        accounts.update_password_hash(conn, account["id"], account["password_hash"], fresh)
 
 
 def _begin(conn: Connection, account: Row, call: Call, body: SignIn, secret: str) -> UUID:
     """The new session: of the dashboard, whose cookie holds `secret`, or with `secret` as its refresh token."""
     device, digest = body.device or call.platform.name, refresh_tokens.digest(secret)
-    session_id = dal.insert_session(
+    session_id = dal.insert(
         conn,
         account["id"],
         device,
@@ -123,13 +124,13 @@ def _begin(conn: Connection, account: Row, call: Call, body: SignIn, secret: str
 
 def _exchanged(conn: Connection, call: Call, used: bytes, successor: bytes) -> Row | None:
     """The session and account of the token `used`, exchanged for `successor`; None when it is not good."""
-    if not dal.lock_session_of_refresh_token(conn, used):
+    if not dal.lock_of_refresh_token(conn, used):
         return None
     row = dal.get_refresh_token(conn, used)
     if row["state"] in ("fresh", "repeatable"):
         dal.exchange_refresh_token(conn, row["session_id"], used, successor)
         return row
-    if row["state"] == "reused" and dal.end_session(conn, row["session_id"], "refresh token reused"):
+    if row["state"] == "reused" and dal.end(conn, row["session_id"], "refresh token reused"):
         reason = "refresh token reused"
         audit.by_session(conn, row["account_id"], row["session_id"], call, "session.ended", reason=reason)
     return None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from common import db, log
-from common.dal import accounts, callers, delivery_work, idempotency
+from common.dal import callers, delivery_work, idempotency, sessions
 from common.domain import credits as account_credits
 from common.domain import events, recoveries, renders, uploads, webhooks
 
@@ -54,7 +54,7 @@ def _deliveries(limit: int) -> int:
 
 
 def _sessions(limit: int) -> int:
-    return db.pool().run(lambda conn: accounts.forget_sessions(conn, limit))
+    return db.pool().run(lambda conn: sessions.forget(conn, limit))
 
 
 def _idempotency_keys(limit: int) -> int:

@@ -1,6 +1,6 @@
 """What nobody can use any more is forgotten, and nothing else."""
 
-from common.dal import accounts
+from common.dal import sessions
 
 OLD = """
 WITH session AS (
@@ -17,7 +17,7 @@ SELECT id FROM session
 def test_sessions_are_forgotten_91_days_after_they_began_with_their_tokens(database):
     database.sql(OLD, account_id=database.account().account_id)
     with database.connection() as conn:
-        assert [accounts.forget_sessions(conn, 2) for _ in range(3)] == [2, 1, 0]
+        assert [sessions.forget(conn, 2) for _ in range(3)] == [2, 1, 0]
     left = database.sql("SELECT device FROM sessions JOIN refresh_tokens ON session_id = id ORDER BY id DESC")
     assert [row["device"] for row in left] == ["0", "89", "90"]
     assert database.sql("SELECT count(*) AS n FROM refresh_tokens")[0]["n"] == 3
