@@ -186,8 +186,8 @@ def _local_credentials() -> Any:
 
     config = settings()
     pem = Path(config.signing_key_file).read_text(encoding="ascii")
-    signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]
-    return Credentials(signer, config.require("storage_signing_account"), "")  # type: ignore[no-untyped-call]
+    signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]  # Google's
+    return Credentials(signer, config.require("storage_signing_account"), "")  # type: ignore[no-untyped-call]  # Google's
 
 
 @cache
@@ -204,7 +204,7 @@ def _bucket() -> Any:
 
     config = settings()
     if config.storage_endpoint:
-        anybody = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        anybody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # Google's
         client = Client("local", credentials=anybody, client_options={"api_endpoint": config.storage_endpoint})
     else:
         client = Client(project=config.google_cloud_project or None)

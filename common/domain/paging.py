@@ -62,4 +62,4 @@ def cut(items: Sequence[Item], limit: int) -> tuple[list[Item], str | None]:
     """Of `limit + 1` items asked for: the page's, and the cursor of the next page if there is one."""
     if len(items) <= limit:
         return list(items), None
-    return list(items[:limit]), encode(items[limit - 1].id)  # type: ignore[attr-defined]
+    return list(items[:limit]), encode(items[limit - 1].id)  # type: ignore[attr-defined]  # what is listed has one

@@ -1,5 +1,6 @@
 """Uploads: signed and verified here, sent to Cloud Storage directly. Nothing a client says is trusted."""
 
+from functools import partial
 from uuid import UUID, uuid4
 
 from common import db
@@ -74,7 +75,7 @@ def expire_overdue(limit: int) -> int:
     with db.transaction() as conn:
         expired = dal.expire(conn, limit)
         for row in expired:
-            conn.after_commit(lambda name=row["object_name"]: storage.delete(name))  # type: ignore[misc]
+            conn.after_commit(partial(storage.delete, row["object_name"]))
     return len(expired)
 
 

@@ -150,7 +150,7 @@ def _client(options: "HttpOptions") -> "Client":
     if config.gemini_endpoint:
         from google.oauth2.credentials import Credentials
 
-        credentials = Credentials("local")  # type: ignore[no-untyped-call]
+        credentials = Credentials("local")  # type: ignore[no-untyped-call]  # Google's
     return genai.Client(
         vertexai=True,
         project=config.require("google_cloud_project"),

@@ -152,4 +152,4 @@ def _moved(look: Look, change: dict[str, float | Colour]) -> Look:
     key = values.get("key")
     if isinstance(key, float):
         values["key"] = look.key * key / _TIMES["day"].key
-    return replace(look, **values)  # type: ignore[arg-type]
+    return replace(look, **values)  # type: ignore[arg-type]  # by fields of Look

@@ -46,7 +46,7 @@ def endpoint(route: Route, *, replay: Replay | None = None) -> Callable[[Callabl
             return ready.answer(route) if request.path == ready.PATH else _serve(spec, request)
 
         main.__doc__ = work.__doc__
-        main.spec = spec  # type: ignore[attr-defined]
+        main.spec = spec  # type: ignore[attr-defined]  # read by tools.routes
         return main
 
     return decorate
@@ -199,7 +199,7 @@ def _wait(exchange: Exchange, model: Model) -> Model:
         while not model.terminal and time.monotonic() < end:  # type: ignore[attr-defined]  # a waiting resource has it
             time.sleep(min(POLL_S, max(0.0, end - time.monotonic())))
             with db.reading() as conn:
-                model = refetch(conn, caller, model.id)  # type: ignore[attr-defined]
+                model = refetch(conn, caller, model.id)  # type: ignore[attr-defined]  # and this too
         exchange.headers["Preference-Applied"] = f"wait={seconds}"
         return model
     finally:

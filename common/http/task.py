@@ -39,7 +39,7 @@ def task(name: str, *, needs: tuple[str, ...] = ()) -> Callable[[Callable[..., N
             return ready.answer(route) if request.path == ready.PATH else _serve(spec, name, request)
 
         main.__doc__ = work.__doc__
-        main.spec = spec  # type: ignore[attr-defined]
+        main.spec = spec  # type: ignore[attr-defined]  # read by tools.routes
         return main
 
     return decorate

@@ -71,7 +71,7 @@ class _Answer(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         while self.status < http.HTTPStatus.OK and self.status != http.HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = None  # type: ignore[assignment]
+            self.headers = None  # type: ignore[assignment]  # as before an answer
             super().begin()
 
 

@@ -84,7 +84,7 @@ def _lock(handle: int) -> bool:
             import msvcrt
 
             os.lseek(handle, FAR, os.SEEK_SET)  # Windows locks bytes: one that nobody reads
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # Windows only
             os.lseek(handle, 0, os.SEEK_SET)
         else:
             import fcntl
