@@ -176,7 +176,8 @@ def test_whatever_happens_at_once_every_delivery_ends_and_the_counts_are_right(a
     assert ended[0]["n"] == len(sent)
     gaps = api.sql(
         "SELECT d.id FROM webhook_deliveries d LEFT JOIN webhook_attempts a ON a.delivery_id = d.id"
-        " GROUP BY d.id HAVING d.attempts <> count(a.number)"
+        " WHERE d.id = ANY (:ids::uuid[]) GROUP BY d.id HAVING d.attempts <> count(a.number)",
+        ids=sent,
     )
     assert gaps == [], "every finished attempt is logged once"
     for hook in hooks:
