@@ -25,7 +25,7 @@ reset: ## Empty the local stack's data
 	rm -rf .local .demo
 
 test: check test-terraform ## Check, then run the tests, those of Terraform first
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/terraform
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --ignore tests/terraform
 
 test-terraform: $(SETUP) $(TF_CACHE)/.ready ## Prove terraform/ and cloudbuild.yaml without a cloud
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/terraform
