@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tools import bench_accounts, bench_scale, bench_webhooks
+from tools import bench_accounts, bench_cold, bench_scale, bench_webhooks
 from tools.local.stack import ROOT, Running, announced
 
 MEBIBYTE = 1 << 20
@@ -42,6 +42,7 @@ def main() -> int:
     benches = {
         "uploads": uploads,
         "requests": requests,
+        "cold": bench_cold.cold,
         "accounts": bench_accounts.accounts,
         "scale": bench_scale.scale,
         "deliveries": bench_webhooks.deliveries,
