@@ -328,3 +328,51 @@ def test_a_lit_wall_colours_what_is_beside_it() -> None:
 def test_fog_veils_a_picture_without_passes() -> None:
     plain, foggy = (pixels(render(sample("room_viewport"), p)[0]) for p in ("morning", "foggy morning"))
     assert np.percentile(foggy, 2) > np.percentile(plain, 2) + 8
+
+
+def drawing(paper: int = 255, ink: int = 0) -> npt.NDArray[np.uint8]:
+    """A hidden-line view: lines of one pixel, and a wall filled with ink as in a plan."""
+    picture = np.full((400, 640, 3), paper, np.uint8)
+    picture[50:350:20, 100:500] = ink
+    picture[50:350, 100:500:40] = ink
+    picture[300:330, 520:600] = ink
+    return picture
+
+
+@pytest.mark.parametrize("prompt", ["a bright day", "night", "a bright living room"])
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (0, 255), (33, 240)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_drawing_keeps_its_paper_and_its_lines(prompt: str, paper: int, ink: int, kind: str) -> None:
+    sent = drawing(paper, ink)
+    out = pixels(render(encoded(sent, kind), prompt)[0])
+    assert np.abs(out[:40] - paper).max() <= 1
+    assert np.abs(out[sent == ink].mean() - ink) < 20
+
+
+def test_a_drawing_on_transparent_ground_is_drawn_on_white() -> None:
+    clear = np.dstack([drawing(), 255 - drawing()[..., 0]])
+    assert pixels(render(encoded(clear))[0])[:40].min() >= 254
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_plain_sheet_stays_as_it_is(level: int) -> None:
+    assert np.abs(pixels(render(encoded(np.full((120, 160, 3), level, np.uint8)))[0]) - level).max() <= 1
+
+
+def test_a_white_ground_behind_surfaces_stays_white_where_no_sky_is_wanted() -> None:
+    picture = on_background()
+    picture[(picture == 200).all(-1)] = 255
+    picture[120:] = 255
+    assert np.median(pixels(render(encoded(picture), "a bright living room")[0])[:50, :90]) >= 250
+
+
+def test_thin_lines_before_a_flat_background_are_not_lost_in_the_sky() -> None:
+    picture = on_background()
+    picture[20:22, 20:280] = 0
+    out = pixels(render(encoded(picture))[0])
+    assert out[20:22, 50:250].mean() < 0.5 * out[10:12, 50:250].mean()
+
+
+def test_a_bright_scene_is_not_made_grey() -> None:
+    bright = 255 - (255 - np.asarray(Image.open(SAMPLES / "room_viewport.png").convert("RGB"), np.float64)) * 0.15
+    assert pixels(render(encoded(bright.astype(np.uint8)))[0]).mean() > bright.mean() - 8
