@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 from common.engines.base import EngineError, Job
+from common.engines.png_rows import has_all_rows
 from common.engines.studio_background import flat_background
 from common.engines.studio_drawing import is_drawing
 from common.engines.studio_filters import Array, Bytes, nearest, srgb_to_linear_table
@@ -80,6 +81,8 @@ def open_picture(data: bytes, what: str) -> Image.Image:
             fit = (MAX_PIXELS / pixels) ** 0.5
             picture.draft(None, (int(picture.width * fit), int(picture.height * fit)))
         picture.load()
+        if picture.format == "PNG" and not has_all_rows(data):
+            raise EngineError("snapshot_unreadable", f"The {what} lacks some of its rows.", retryable=False)
         return ImageOps.exif_transpose(picture)
     except _UNREADABLE as error:
         raise EngineError("snapshot_unreadable", f"The {what} cannot be decoded.", retryable=False) from error

@@ -2,9 +2,11 @@
 
 import io
 import random
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from common.engines import EngineError, Job, Picture, Quality, choose, get
+from common.engines.png_rows import has_all_rows
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "docs" / "samples"
@@ -282,6 +285,40 @@ def test_more_than_16_megapixels_are_reduced(kind: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"garbage", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(40)])
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     assert code_of(lambda: render(data)) == ("snapshot_unreadable", False)
+
+
+def png(rows: int, *, size: int = 64, depth: int = 8, interlaced: bool = False) -> bytes:
+    """A grey PNG of `size` a side with a zlib stream that is whole, of only `rows` rows."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", size, size, depth, 0, 0, 0, interlaced)
+    content = zlib.compress((b"\0" + bytes(range(1, size * depth // 8 + 1))) * rows)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16])
+def test_a_png_that_lacks_rows_is_refused_though_its_stream_is_whole(depth: int) -> None:
+    assert code_of(lambda: render(png(63, depth=depth))) == ("snapshot_unreadable", False)
+    assert render(png(64, depth=depth))[0].height == 64
+
+
+#: Which of the seven passes of Adam7 each pixel of an 8 x 8 square is in (PNG specification, 8.2).
+ADAM7 = ("16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777")
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 64])
+def test_an_interlaced_png_s_rows_are_counted_by_its_passes(side: int) -> None:
+    lines = [[ADAM7[y % 8][x % 8] for x in range(side)] for y in range(side)]
+    raw = sum(1 + line.count(name) for name in "1234567" for line in lines if name in line)
+    empty = png(0, size=side, interlaced=True)
+    for size, whole in ((raw, True), (raw - 1, False)):
+        content = zlib.compress(bytes(size))
+        data = empty.replace(
+            struct.pack(">I", 8) + b"IDAT" + zlib.compress(b""), struct.pack(">I", len(content)) + b"IDAT" + content
+        )
+        assert has_all_rows(data) is whole
 
 
 def test_a_damaged_pass_is_refused_by_its_name() -> None:
