@@ -34,6 +34,8 @@ _ROWS = (
     _Row("room_flat", ("depth",)),
     _Row("room_flat", ("normal",)),
     _Row("blender_viewport"),
+    _Row("house_shaded"),
+    _Row("house_lines"),
 )
 
 

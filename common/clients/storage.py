@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,6 +26,7 @@ TIMEOUT_S = 10
 RETRY_FOR_S = 20
 #: Each signature may be a call to `signBlob` (20 to 50 ms): a list's are made side by side.
 SIGNERS = 16
+SIGN_TIMEOUT_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def _sign(method: str, name: str, headers: tuple[tuple[str, str], ...], hour: da
             method=method,
             headers=dict(headers),  # it adds Host to what it is given
             _request_timestamp=f"{hour:%Y%m%dT%H%M%SZ}",
-            **_signer(),
+            credentials=_signer(),
         )
     return url
 
@@ -163,31 +164,37 @@ def _address(method: str, name: str) -> dict[str, str]:
     return {"resource": resource, "api_access_endpoint": config.storage_endpoint or PUBLIC_ENDPOINT}
 
 
-def _signer() -> dict[str, Any]:
-    """How to sign: by the local key, else by `signBlob` with the service account's own token."""
-    if settings().signing_key_file:
-        return {"credentials": _local_credentials()}
-    import google.auth.transport.requests
-
-    credentials = _cloud_credentials()
-    if not credentials.valid:
-        credentials.refresh(google.auth.transport.requests.Request())
-    return {
-        "credentials": credentials,
-        "service_account_email": settings().storage_signing_account or credentials.service_account_email,
-        "access_token": credentials.token,
-    }
-
-
 @cache
-def _local_credentials() -> Any:
+def _signer() -> Any:
+    """Credentials that sign: by the local key, else by `signBlob` with the service account's own token."""
     from google.auth.crypt import RSASigner
+    from google.auth.iam import Signer
     from google.oauth2.service_account import Credentials
 
     config = settings()
-    pem = Path(config.signing_key_file).read_text(encoding="ascii")
-    signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]  # Google's
-    return Credentials(signer, config.require("storage_signing_account"), "")  # type: ignore[no-untyped-call]  # Google's
+    account = config.require("storage_signing_account")
+    if config.signing_key_file:
+        pem = Path(config.signing_key_file).read_text(encoding="ascii")
+        signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]  # Google's
+    else:
+        signer = Signer(signing_requests(), _cloud_credentials(), account)  # type: ignore[no-untyped-call]  # Google's
+    return Credentials(signer, account, "")  # type: ignore[no-untyped-call]  # Google's
+
+
+def signing_requests(timeout_s: float = SIGN_TIMEOUT_S) -> Any:
+    """What calls `signBlob`: twice at most, each with its deadline, as whoever waits may hold a transaction open.
+
+    google-auth's own deadline is 120 s. A connection that was kept and has ended is no reason to fail.
+    """
+    from google.auth.transport.requests import Request
+    from requests import Session
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    session = Session()
+    retry = Retry(total=1, allowed_methods=None, respect_retry_after_header=False)
+    session.mount("https://", HTTPAdapter(pool_maxsize=SIGNERS, max_retries=retry))
+    return partial(Request(session), timeout=timeout_s)
 
 
 @cache

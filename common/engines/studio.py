@@ -22,7 +22,7 @@ _LIGHT_PIXELS = {"draft": 90_000, "standard": 260_000, "high": 1_100_000}
 class Studio:
     """See the module."""
 
-    info = EngineInfo(name="studio", version="1.1", ai=False, deterministic=True)
+    info = EngineInfo(name="studio", version="1.2", ai=False, deterministic=True)
 
     def available(self) -> bool:
         """Whether numpy and Pillow are installed."""

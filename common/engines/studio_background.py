@@ -1,7 +1,10 @@
-"""Finding a flat background that reaches the top edge. Imports numpy: import it only while rendering."""
+"""Finding a flat background that reaches the top edge. Imports numpy and Pillow: import it only while rendering."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from common.engines.studio_filters import Bytes, nearest
 
@@ -10,11 +13,20 @@ Mask = npt.NDArray[np.bool_]
 _TOLERANCE = 2  # in 8-bit steps
 # A viewport clears its background to one exact colour; a ceiling, drawn, is dithered or shaded.
 _LEAST_EXACT = 0.97
+_FAINT = 16  # less, doubled, is noise
 _SMALL = 400  # the joined area is searched for at this size
 
 
-def flat_background(rgb: Bytes) -> Mask | None:
-    """(h, w) where the one colour along the top edge goes on, or None when the top is not one colour."""
+@dataclass(frozen=True)
+class Background:
+    """`mask` (h, w), where it is; `lines` (h, w), how much of it thin lines cover, 0..255."""
+
+    mask: Mask
+    lines: Bytes
+
+
+def flat_background(rgb: Bytes) -> Background | None:
+    """Where the one colour along the top edge goes on, or None when the top is not one colour."""
     height, width = rgb.shape[:2]
     if min(height, width) < 16:  # noqa: PLR2004 - too small to tell a background from the subject
         return None
@@ -31,7 +43,21 @@ def flat_background(rgb: Bytes) -> Mask | None:
     mask = np.empty((height, width), np.bool_)
     for y in range(0, height, 256):
         mask[y : y + 256] = _close(rgb[y : y + 256], colour) & grown[rows[y : y + 256]][:, cols]
-    return mask
+    return Background(mask, _thin_lines(rgb, colour))
+
+
+def _thin_lines(rgb: Bytes, colour: npt.NDArray[np.int16]) -> Bytes:
+    """What differs from `colour` and is nowhere 5 pixels thick: what softens the mask's edge would swallow it."""
+    differs = np.empty(rgb.shape[:2], np.uint8)
+    for y in range(0, len(rgb), 256):
+        most = np.abs(rgb[y : y + 256] - colour).max(axis=-1)
+        differs[y : y + 256] = np.minimum(most * 2, 255)
+    thick = Image.fromarray(np.where(differs > _FAINT, np.uint8(255), np.uint8(0)))
+    for _ in range(2):
+        thick = thick.filter(ImageFilter.MinFilter(3))
+    for _ in range(3):
+        thick = thick.filter(ImageFilter.MaxFilter(3))
+    return np.where(np.asarray(thick) > 0, np.uint8(0), differs)
 
 
 def _close(rgb: Bytes, colour: npt.NDArray[np.int16]) -> Mask:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from common.engines.studio_filters import (
     LUMA,
@@ -30,6 +31,9 @@ _PREVIEW = 400  # pixels across, for exposure, base and glow
 _RANGE = 1.6  # stops of spread above which the tones are drawn together
 _LEAST = 1e-4  # keeps logarithms finite
 _NOISE = 256
+_CURVE_TOP = 16.0  # the brightest light that the curve tells apart
+_DAY_KEY = 0.19
+_DAY_WHITE = 0.85  # what a snapshot's white is once its tones are drawn together
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class _Plan:
 
 def grade(source: Source, look: Look, light: Light | None, seed: int, check: Callable[[], None]) -> Bytes:
     """(h, w, 3) sRGB at the source's size; `check` is called between strips and may raise."""
+    if source.drawing:  # black on white says what it says in any light
+        return source.rgb
     height, width = source.rgb.shape[:2]
     shader = _Shader(source, look, light)
     plan = _plan(shader, seed)
@@ -125,7 +131,7 @@ def _plan(shader: _Shader, seed: int) -> _Plan:
     behind = shader.behind(rows, cols)
     luminance = picture @ LUMA
     subject = luminance if behind is None else luminance[behind < 0.5]  # noqa: PLR2004 - half
-    exposure = _exposure(subject, look)
+    exposure = _exposure(subject, look, lit=shader.light is not None)
     tone = np.log2(luminance * exposure + _LEAST)
     slope, offset = guided_lines(tone, tone, max(2, _PREVIEW // 20), 0.15)
     spread = float(np.log2(subject * exposure + _LEAST).std()) if subject.size else 0.0
@@ -139,17 +145,32 @@ def _plan(shader: _Shader, seed: int) -> _Plan:
     over = np.minimum(bright * above[..., None], 2.0)
     glow = np.stack([blur(over[..., i], max(1, _PREVIEW // 40)) for i in range(3)], axis=-1)
     evenness = min(1.0, _RANGE / max(spread, _LEAST))
-    return _Plan(exposure, evenness, slope, offset, glow, sky, dither_noise(_NOISE, _NOISE, seed), _curve())
+    gain = _local_contrast(tone, slope * tone + offset, look, evenness)
+    seen = luminance * exposure * gain
+    white = _white(seen if behind is None else seen[behind < 0.5])  # noqa: PLR2004 - half
+    return _Plan(exposure, evenness, slope, offset, glow, sky, dither_noise(_NOISE, _NOISE, seed), _curve(white))
 
 
-def _exposure(luminance: Array, look: Look) -> float:
-    """The gain that brings the picture's mean to the look's key, held back before it burns out."""
+def _white(luminance: Array) -> float:
+    """What comes out as white: the brightest there is, or a snapshot's white, of which darker light leaves less."""
+    bright = float(np.quantile(luminance, 0.99)) if luminance.size else 0.0
+    return float(np.clip(bright, _DAY_WHITE, _CURVE_TOP))
+
+
+def _exposure(luminance: Array, look: Look, *, lit: bool) -> float:
+    """The gain that brings the picture's mean to the look's key, held back before it burns out.
+
+    A snapshot that is not lit anew is darkened only as the light asked for is darker than day: what is white in it,
+    paper or a wall, is to be white.
+    """
     if luminance.size == 0:
         return 1.0
     mean = float(np.exp2(np.mean(np.log2(luminance + 1e-3))))
     bright = float(np.quantile(luminance, 0.97))
     gain = (look.key / mean) ** 0.85 * (look.key / 0.18) ** 0.15
-    return float(np.clip(min(gain, 4.3 * look.key**0.8 / max(bright, 1e-3)), 0.1, 8.0))
+    # Lit anew, a picture has highlights; else its whites are surfaces, whose shading is to be seen.
+    brightest, least = (3.2, 0.1) if lit else (2.5, min(1.0, look.key / _DAY_KEY))
+    return float(np.clip(min(gain, brightest * look.key**0.8 / max(bright, 1e-3)), least, 8.0))
 
 
 def _finished(shader: _Shader, plan: _Plan, rows: Index, cols: Index) -> Bytes:
@@ -193,16 +214,18 @@ def _vignette(look: Look, rows: Index, cols: Index, shape: tuple[int, int]) -> A
     return np.asarray(np.clip(1 - look.vignette * away, 0.2, 1), np.float32)
 
 
-_CURVE_TOP = 16.0
-
-
-def _curve() -> Array:
-    """65,536 values 0..255: a filmic curve (Narkowicz's fit of ACES) and the sRGB gamma, by square root."""
-    x = (np.arange(65536) / 65535) ** 2 * _CURVE_TOP * 0.8
-    film = np.clip(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0, 1)
+def _curve(white: float) -> Array:
+    """65,536 values 0..255: a filmic curve that is 255 at `white`, and the sRGB gamma, by square root."""
+    film = np.clip(_film((np.arange(65536) / 65535) ** 2 * _CURVE_TOP) / _film(np.array(white)), 0, 1)
     curved = 1.055 * np.maximum(film, 1e-9) ** (1 / 2.4) - 0.055
     gamma = np.where(film <= 0.0031308, film * 12.92, curved)  # noqa: PLR2004 - sRGB
     return (gamma * 255).astype(np.float32)
+
+
+def _film(light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Narkowicz's fit of the ACES curve."""
+    x = light * 0.8
+    return np.asarray(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14))
 
 
 def _toned(picture: Array, plan: _Plan, rows: Index, cols: Index) -> Bytes:

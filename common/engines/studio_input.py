@@ -11,7 +11,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter, ImageOps
 
 from common.engines.base import EngineError, Job
+from common.engines.png_rows import has_all_rows
 from common.engines.studio_background import flat_background
+from common.engines.studio_drawing import is_drawing
 from common.engines.studio_filters import Array, Bytes, nearest, srgb_to_linear_table
 
 MAX_PIXELS = 16_000_000
@@ -29,13 +31,15 @@ class Source:
     """What was sent, decoded.
 
     `rgb` (h, w, 3) at the output's size; `background` (h, w), 255 where the sky goes, or None; `depth` in
-    the pass's own units and size, 0 = background, or None; `normal` (h, w, 3) as stored, or None.
+    the pass's own units and size, 0 = background, or None; `normal` (h, w, 3) as stored, or None. `drawing`:
+    it is lines on paper, and there is nothing to light.
     """
 
     rgb: Bytes
     background: Bytes | None
     depth: Array | None
     normal: Bytes | None
+    drawing: bool = False
 
     @property
     def has_passes(self) -> bool:
@@ -55,16 +59,13 @@ def read(job: Job, scale: float, *, keep_background: bool) -> Source:
     Raises EngineError `snapshot_unreadable`.
     """
     picture = _reduced(eight_bit(open_picture(job.snapshot, "snapshot")), Image.Resampling.BOX)
-    alpha, rgb = _alpha(picture), picture.convert("RGB")
-    size = (max(1, round(rgb.width * scale)), max(1, round(rgb.height * scale)))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     depth = _depth(job.depth) if job.depth else None
-    normal = _pass(job.normal, "normal pass").convert("RGB") if job.normal else None
-    mask = _behind(alpha, depth, None if normal is None else np.asarray(normal))
-    if mask is None and not keep_background:
-        mask = flat_background(np.asarray(rgb))
-    sized = rgb if size == rgb.size else rgb.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-    background = None if mask is None else _soft(mask, size)
-    return Source(np.asarray(sized), background, depth, None if normal is None else np.asarray(normal))
+    normal = np.asarray(_pass(job.normal, "normal pass").convert("RGB")) if job.normal else None
+    nothing = _behind(depth, normal)
+    if nothing is None:
+        return _alone(picture, size, keep_background=keep_background)
+    return Source(np.asarray(_sized(picture.convert("RGB"), size)), _soft(nothing, size), depth, normal)
 
 
 def open_picture(data: bytes, what: str) -> Image.Image:
@@ -80,6 +81,8 @@ def open_picture(data: bytes, what: str) -> Image.Image:
             fit = (MAX_PIXELS / pixels) ** 0.5
             picture.draft(None, (int(picture.width * fit), int(picture.height * fit)))
         picture.load()
+        if picture.format == "PNG" and not has_all_rows(data):
+            raise EngineError("snapshot_unreadable", f"The {what} lacks some of its rows.", retryable=False)
         return ImageOps.exif_transpose(picture)
     except _UNREADABLE as error:
         raise EngineError("snapshot_unreadable", f"The {what} cannot be decoded.", retryable=False) from error
@@ -107,11 +110,37 @@ def eight_bit(picture: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(picture).clip(0, 65535) // 257).astype(np.uint8))
 
 
-def _alpha(picture: Image.Image) -> Bytes | None:
+def _alone(picture: Image.Image, size: tuple[int, int], *, keep_background: bool) -> Source:
+    """A snapshot without passes: only its own transparency or its flat top tells what is behind it."""
+    clear = _with_alpha(picture)
+    rgb = _on_white(clear) if clear else picture.convert("RGB")
+    if is_drawing(rgb):
+        return Source(np.asarray(_sized(rgb, size)), None, None, None, drawing=True)
+    if clear:
+        sized = _sized(clear, size)  # Pillow weighs colours by their alpha, so that none comes from behind
+        return Source(np.asarray(sized.convert("RGB")), 255 - np.asarray(sized.getchannel("A")), None, None)
+    found = None if keep_background else flat_background(np.asarray(rgb))
+    background = _soft(found.mask, size) if found else None
+    if found and background is not None:
+        background = np.minimum(background, 255 - np.asarray(_sized(Image.fromarray(found.lines), size)))
+    return Source(np.asarray(_sized(rgb, size)), background, None, None)
+
+
+def _sized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _with_alpha(picture: Image.Image) -> Image.Image | None:
+    """The picture as RGBA when some of it is transparent; not all, as what programs send that leave alpha empty."""
     if not picture.has_transparency_data:
         return None
-    alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-    return alpha if int(alpha.min()) < 255 else None  # noqa: PLR2004 - a byte's largest value
+    clear = picture.convert("RGBA")
+    alpha = np.asarray(clear.getchannel("A"))
+    return clear if alpha.min() < 255 and alpha.max() >= 128 else None  # noqa: PLR2004 - all, and half, of a byte
+
+
+def _on_white(clear: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 
 def _depth(data: bytes) -> Array | None:
@@ -124,15 +153,12 @@ def _depth(data: bytes) -> Array | None:
     return depth if depth.any() else None
 
 
-def _behind(alpha: Bytes | None, depth: Array | None, normal: Bytes | None) -> npt.NDArray[np.bool_] | None:
-    """Where nothing was drawn, from the best witness there is; None without a witness."""
+def _behind(depth: Array | None, normal: Bytes | None) -> npt.NDArray[np.bool_] | None:
+    """Where the passes have nothing; None without any."""
     if depth is not None:
         return np.asarray(depth == 0)
     if normal is not None:
-        length = ((normal.astype(np.int32) - 128) ** 2).sum(axis=-1)
-        return np.asarray(length < 32 * 32)
-    if alpha is not None:
-        return np.asarray(alpha < 128)  # noqa: PLR2004 - half of a byte
+        return np.asarray(((normal.astype(np.int32) - 128) ** 2).sum(axis=-1) < 32 * 32)
     return None
 
 

@@ -22,7 +22,7 @@ class Look:
     key: float
     haze: float = 0.10
     glow: float = 0.12
-    vignette: float = 0.10
+    vignette: float = 0.05
     contrast: float = 1.0
     saturation: float = 1.08
     detail: float = 1.25

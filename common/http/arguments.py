@@ -1,5 +1,6 @@
 """A function's arguments: from the path, the query and the body."""
 
+import re
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,6 +13,8 @@ from common.routing import Route, pattern
 
 if TYPE_CHECKING:
     from flask import Request
+
+_ITEMS_OF_TEXT = re.compile(r"^Value (should have at (?:least|most) \d+ )item(s?) after validation")
 
 
 def of_path(route: Route, called: Call) -> dict[str, Any]:
@@ -60,5 +63,10 @@ def _problem(error: ValidationError) -> Problem:
     found = error.errors(include_url=False, include_input=False, include_context=False)
     if found[0]["type"] == "json_invalid":
         return BadRequest("The body is not valid JSON.")
-    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in found]
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": _said(item["msg"])} for item in found]
     return Invalid("Some fields are not acceptable.", errors=errors)
+
+
+def _said(message: str) -> str:
+    """Pydantic counts a text's characters as items, because `Text` is more than its `str`."""
+    return _ITEMS_OF_TEXT.sub(r"String \1character\2", message)

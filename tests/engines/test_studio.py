@@ -2,9 +2,11 @@
 
 import io
 import random
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from common.engines import EngineError, Job, Picture, Quality, choose, get
+from common.engines.png_rows import has_all_rows
 
 ROOT = Path(__file__).parent.parent.parent
 SAMPLES = ROOT / "docs" / "samples"
@@ -284,6 +287,40 @@ def test_what_is_no_picture_is_refused(data: bytes) -> None:
     assert code_of(lambda: render(data)) == ("snapshot_unreadable", False)
 
 
+def png(rows: int, *, size: int = 64, depth: int = 8, interlaced: bool = False) -> bytes:
+    """A grey PNG of `size` a side with a zlib stream that is whole, of only `rows` rows."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", size, size, depth, 0, 0, 0, interlaced)
+    content = zlib.compress((b"\0" + bytes(range(1, size * depth // 8 + 1))) * rows)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16])
+def test_a_png_that_lacks_rows_is_refused_though_its_stream_is_whole(depth: int) -> None:
+    assert code_of(lambda: render(png(63, depth=depth))) == ("snapshot_unreadable", False)
+    assert render(png(64, depth=depth))[0].height == 64
+
+
+#: Which of the seven passes of Adam7 each pixel of an 8 x 8 square is in (PNG specification, 8.2).
+ADAM7 = ("16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777")
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 64])
+def test_an_interlaced_png_s_rows_are_counted_by_its_passes(side: int) -> None:
+    lines = [[ADAM7[y % 8][x % 8] for x in range(side)] for y in range(side)]
+    raw = sum(1 + line.count(name) for name in "1234567" for line in lines if name in line)
+    empty = png(0, size=side, interlaced=True)
+    for size, whole in ((raw, True), (raw - 1, False)):
+        content = zlib.compress(bytes(size))
+        data = empty.replace(
+            struct.pack(">I", 8) + b"IDAT" + zlib.compress(b""), struct.pack(">I", len(content)) + b"IDAT" + content
+        )
+        assert has_all_rows(data) is whole
+
+
 def test_a_damaged_pass_is_refused_by_its_name() -> None:
     with pytest.raises(EngineError, match="depth pass"):
         render(encoded(grey()), depth=sample("room_depth")[:5000])
@@ -328,3 +365,51 @@ def test_a_lit_wall_colours_what_is_beside_it() -> None:
 def test_fog_veils_a_picture_without_passes() -> None:
     plain, foggy = (pixels(render(sample("room_viewport"), p)[0]) for p in ("morning", "foggy morning"))
     assert np.percentile(foggy, 2) > np.percentile(plain, 2) + 8
+
+
+def drawing(paper: int = 255, ink: int = 0) -> npt.NDArray[np.uint8]:
+    """A hidden-line view: lines of one pixel, and a wall filled with ink as in a plan."""
+    picture = np.full((400, 640, 3), paper, np.uint8)
+    picture[50:350:20, 100:500] = ink
+    picture[50:350, 100:500:40] = ink
+    picture[300:330, 520:600] = ink
+    return picture
+
+
+@pytest.mark.parametrize("prompt", ["a bright day", "night", "a bright living room"])
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (0, 255), (33, 240)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_drawing_keeps_its_paper_and_its_lines(prompt: str, paper: int, ink: int, kind: str) -> None:
+    sent = drawing(paper, ink)
+    out = pixels(render(encoded(sent, kind), prompt)[0])
+    assert np.abs(out[:40] - paper).max() <= 1
+    assert np.abs(out[sent == ink].mean() - ink) < 20
+
+
+def test_a_drawing_on_transparent_ground_is_drawn_on_white() -> None:
+    clear = np.dstack([drawing(), 255 - drawing()[..., 0]])
+    assert pixels(render(encoded(clear))[0])[:40].min() >= 254
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_plain_sheet_stays_as_it_is(level: int) -> None:
+    assert np.abs(pixels(render(encoded(np.full((120, 160, 3), level, np.uint8)))[0]) - level).max() <= 1
+
+
+def test_a_white_ground_behind_surfaces_stays_white_where_no_sky_is_wanted() -> None:
+    picture = on_background()
+    picture[(picture == 200).all(-1)] = 255
+    picture[120:] = 255
+    assert np.median(pixels(render(encoded(picture), "a bright living room")[0])[:50, :90]) >= 250
+
+
+def test_thin_lines_before_a_flat_background_are_not_lost_in_the_sky() -> None:
+    picture = on_background()
+    picture[20:22, 20:280] = 0
+    out = pixels(render(encoded(picture))[0])
+    assert out[20:22, 50:250].mean() < 0.5 * out[10:12, 50:250].mean()
+
+
+def test_a_bright_scene_is_not_made_grey() -> None:
+    bright = 255 - (255 - np.asarray(Image.open(SAMPLES / "room_viewport.png").convert("RGB"), np.float64)) * 0.15
+    assert pixels(render(encoded(bright.astype(np.uint8)))[0]).mean() > bright.mean() - 8

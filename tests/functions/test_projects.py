@@ -121,3 +121,12 @@ def test_a_filter_that_cannot_be_read_is_told(account, query):
     refused = account.call("GET", f"/renders?{query}")
     assert (refused.status, refused.code) == (422, "invalid_request")
     assert refused.json["errors"][0]["field"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("x" * 201, "at most 200 characters, not 201"), ("", "at least 1 character")]
+)
+def test_a_name_of_a_wrong_length_is_told_in_characters(account, name, told):
+    (error,) = create(account, name).json["errors"]
+    assert error["field"] == "name"
+    assert told in error["message"]

@@ -93,7 +93,7 @@ def test_a_wrong_signature_is_told_what_should_have_been_signed(storage):
 @pytest.mark.parametrize(
     ("age_s", "lifetime_s", "expected"),
     [
-        (599, 600, (200, None)),
+        (570, 600, (200, None)),
         (602, 600, (400, "ExpiredToken")),
         (-600, 600, (200, None)),
         (-1000, 600, (403, "RequestTimeTooSkewed")),
