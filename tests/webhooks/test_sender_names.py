@@ -117,7 +117,9 @@ def test_a_name_server_that_answers_one_kind_only_does_not_hide_it(running, rece
     assert post(receive(address=address), resolver=names.resolver(), deadline_s=6).remote_address == address
 
 
-def test_a_name_server_that_never_answers_costs_no_more_than_the_deadline_and_leaves_nothing_behind(running, receive, post):
+def test_a_name_server_that_never_answers_costs_no_more_than_the_deadline_and_leaves_nothing_behind(
+    running, receive, post
+):
     resolver = running(NameServer(A="silence", AAAA="silence")).resolver()
     receiver, before = receive(), threading.active_count()
     for _ in range(3):
