@@ -36,6 +36,13 @@ locals {
       query    = "sum(increase(${local.counted.dead_letters}[1h])) > 20"
       help     = "One receiver, or all? `docs/runbook.md`, \"Dead letters\"."
     }
+    secrets_sealed = {
+      title    = "No configured key opens a webhook's secret"
+      severity = "CRITICAL"
+      lasting  = "0s"
+      query    = "sum(increase(${local.counted.secrets_sealed}[15m])) > 0"
+      help     = "Deliveries wait for the key, and are not lost. `docs/runbook.md`, \"A webhook's secret cannot be opened\"."
+    }
     credits_differ = {
       title    = "An account's balance, entries and renders do not agree"
       severity = "CRITICAL"

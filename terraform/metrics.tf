@@ -32,6 +32,11 @@ locals {
       filter      = "jsonPayload.event=\"webhook_disabled\""
       labels      = {}
     }
+    secrets_sealed = {
+      description = "Deliveries that wait, for no configured key opens their webhook's secret."
+      filter      = "jsonPayload.event=\"webhook_secret_sealed\""
+      labels      = {}
+    }
     key_use = {
       description = "Requests made with an API key, by platform and function. Which key is in the log, not here."
       filter      = "jsonPayload.event=\"request\" AND jsonPayload.keyId:*"

@@ -74,6 +74,24 @@ def accounts(stack, *words: str, stdin: str = "", check: bool = True) -> subproc
     return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=check)
 
 
+def time_of(stack):
+    """The database's time."""
+    return stack.sql("SELECT clock_timestamp() AS now")[0]["now"]
+
+
+def let_leases_end(stack, before) -> None:
+    """As if the leases taken before that time had ended, and the sweep's time had come for what was left by then.
+
+    What has been claimed since has a later time at which the sweep looks after it.
+    """
+    for table in ("renders", "webhook_deliveries"):
+        stack.sql(
+            f"UPDATE {table} SET sweep_at = now(), lease_until = least(lease_until, now())"
+            " WHERE sweep_at <= :before::timestamptz + interval '40 seconds' RETURNING 1",
+            before=before,
+        )
+
+
 class Tenant:
     """An account of its own, made by the operator's command."""
 

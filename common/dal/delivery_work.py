@@ -13,28 +13,43 @@ from uuid import UUID
 from common.db import Connection, Row
 
 
-def lock_webhook(conn: Connection, delivery_id: UUID, *, in_flight: int, in_flight_failing: int) -> bool:
-    """Lock the webhook of a delivery that could be claimed; whether it is locked.
+def lock_webhook(
+    conn: Connection, delivery_id: UUID, *, in_flight: int, in_flight_slow: int, in_flight_failing: int, slow_ms: int
+) -> Row | None:
+    """Lock the webhook of a delivery that could be claimed; whether it is `locked`, and how many are `allowed` at once.
 
-    Not when the webhook has enough in flight, so that the many deliveries of a slow one do not queue for its row.
+    Of its attempts, `in_flight_failing` while the last five failed, `in_flight_slow` while one of those took `slow_ms`.
+    It is not locked when it has as many, so that the many deliveries of a slow one do not queue for its row.
     """
-    row = conn.maybe(
+    return conn.maybe(
         """
-        SELECT w.id
-        FROM webhook_deliveries d JOIN plugin_webhooks w ON w.id = d.webhook_id
-        WHERE d.id = :delivery_id::uuid
-          AND (d.status = 'pending' OR (d.status = 'delivering' AND d.lease_until <= now()))
-          AND (w.status <> 'active' OR w.deleted_at IS NOT NULL
-               OR (SELECT count(*) FROM webhook_deliveries o
-                   WHERE o.webhook_id = d.webhook_id AND o.status = 'delivering' AND o.lease_until > now())
-                  < CASE WHEN w.failures_in_row >= 5 THEN :in_flight_failing::int ELSE :in_flight::int END)
-        FOR NO KEY UPDATE OF w
+        WITH room AS (
+            SELECT w.id, limits.allowed,
+                   w.status <> 'active' OR w.deleted_at IS NOT NULL OR limits.allowed >
+                       (SELECT count(*) FROM webhook_deliveries o
+                        WHERE o.webhook_id = w.id AND o.status = 'delivering' AND o.lease_until > now()) AS fits
+            FROM webhook_deliveries d JOIN plugin_webhooks w ON w.id = d.webhook_id
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN w.failures_in_row >= 5 THEN :in_flight_failing::int
+                            WHEN max(a.duration_ms) >= :slow_ms::int THEN :in_flight_slow::int
+                            ELSE :in_flight::int END AS allowed
+                FROM (SELECT duration_ms FROM webhook_attempts
+                      WHERE webhook_id = w.id ORDER BY started_at DESC LIMIT 5) a
+            ) limits
+            WHERE d.id = :delivery_id::uuid
+              AND (d.status = 'pending' OR (d.status = 'delivering' AND d.lease_until <= now()))
+        ),
+        locked AS (
+            SELECT w.id FROM plugin_webhooks w JOIN room ON room.id = w.id WHERE room.fits FOR NO KEY UPDATE OF w
+        )
+        SELECT allowed, EXISTS (SELECT FROM locked) AS locked FROM room
         """,
         delivery_id=delivery_id,
         in_flight=in_flight,
+        in_flight_slow=in_flight_slow,
         in_flight_failing=in_flight_failing,
+        slow_ms=slow_ms,
     )
-    return row is not None
 
 
 def claim(
@@ -43,16 +58,15 @@ def claim(
     generation: int | None,
     *,
     locked: bool,
+    allowed: int,
     lease_s: int,
-    in_flight: int,
-    in_flight_failing: int,
 ) -> Row | None:
     """Take a delivery for one attempt, with its webhook; None when nothing is left to do now.
 
     A task of the delivery's present `generation` may be early ("Force run"); an outdated one only takes what is due.
-    `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has enough in
-    flight: `in_flight` attempts, or `in_flight_failing` while its last five failed. With the webhook `locked` by an
-    earlier statement of the transaction that count is exact; without, nothing is claimed. The claim's generation is
+    `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has `allowed`
+    attempts in flight, or one while its last five failed. With the webhook `locked` by an earlier statement of the
+    transaction that count is exact; without, nothing is claimed. The claim's generation is
     the proof that a settlement needs. What is left of a webhook that is not active any more ends here. `began_at` is
     when the delivery's schedule began: with the first attempt of those that `scheduled` counts, or with this one.
     """
@@ -97,8 +111,7 @@ def claim(
             FROM wanted
             WHERE d.id = wanted.id AND :locked
               AND (d.status = 'pending' OR (d.status = 'delivering' AND d.lease_until <= now()))
-              AND wanted.others < CASE WHEN wanted.failures_in_row >= 5 THEN :in_flight_failing::int
-                                       ELSE :in_flight::int END
+              AND wanted.others < CASE WHEN wanted.failures_in_row >= 5 THEN 1 ELSE :allowed::int END
             RETURNING d.id, d.generation
         )
         SELECT wanted.*, taken.generation, taken.id IS NOT NULL AS claimed
@@ -107,9 +120,8 @@ def claim(
         delivery_id=delivery_id,
         generation=generation,
         locked=locked,
+        allowed=allowed,
         lease_s=lease_s,
-        in_flight=in_flight,
-        in_flight_failing=in_flight_failing,
     )
 
 

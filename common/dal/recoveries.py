@@ -62,12 +62,12 @@ def find(conn: Connection, account_id: UUID, recovery_id: UUID) -> Row | None:
 
 
 def lock_open(conn: Connection) -> Row | None:
-    """Lock the oldest order that is not complete and nobody works on, for `work`."""
+    """Lock an order that is not complete and nobody works on, for `work`: any, so that a large one holds up none."""
     return conn.maybe(
         """
         SELECT id, webhook_id, since FROM webhook_recoveries
         WHERE completed_at IS NULL
-        ORDER BY id LIMIT 1
+        ORDER BY random() LIMIT 1
         FOR UPDATE SKIP LOCKED
         """
     )
@@ -86,23 +86,26 @@ def lock_webhook(conn: Connection, webhook_id: UUID) -> bool:
 
 
 def work(conn: Connection, recovery_id: UUID, *, first: UUID, limit: int, per_s: float) -> list[Row]:
-    """Put back at most `limit` of an order's deliveries, oldest first, with a new schedule; those put back.
+    """Put back at most `limit` of an order's deliveries, of each status the oldest first; those put back.
 
-    Its webhook is locked. They are due one after another, `per_s` a second behind what is pending already: so many
-    at once would stand in their queue before other webhooks' deliveries.
+    Its webhook is locked. Each begins a new schedule. They are due one after another, `per_s` a second behind what is
+    pending already: so many at once would stand in their queue before other webhooks' deliveries.
     """
     return conn.rows(
         """
         WITH wanted AS (
             SELECT d.id, d.status,
-                   now() + (w.pending + row_number() OVER (ORDER BY d.id)) / :per_s::float * interval '1 second'
-                   AS due_at
+                   now() + (w.pending + row_number() OVER ()) / :per_s::float * interval '1 second' AS due_at
             FROM webhook_recoveries r
             JOIN plugin_webhooks w ON w.id = r.webhook_id
-            JOIN webhook_deliveries d ON d.webhook_id = r.webhook_id
-            WHERE r.id = :recovery_id::uuid AND d.status = ANY (r.statuses) AND d.id >= :first::uuid
-              AND d.created_at >= r.since AND d.created_at < r.until AND d.completed_at <= r.created_at
-            ORDER BY d.id LIMIT :limit::int
+            CROSS JOIN LATERAL (
+                -- In the order of an index: a batch of a million costs what one of a thousand does.
+                SELECT id, status FROM webhook_deliveries
+                WHERE webhook_id = r.webhook_id AND status = ANY (r.statuses) AND id >= :first::uuid
+                  AND created_at >= r.since AND created_at < r.until AND completed_at <= r.created_at
+                ORDER BY status, id LIMIT :limit::int
+            ) d
+            WHERE r.id = :recovery_id::uuid
         ),
         counted AS (
             UPDATE plugin_webhooks w

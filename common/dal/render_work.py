@@ -76,7 +76,7 @@ def put_back(conn: Connection, render_id: UUID, attempt: int, delay_s: int) -> R
     return conn.maybe(
         """
         UPDATE renders
-        SET status = 'queued', stage = 'queued', lease_until = NULL, generation = generation + 1,
+        SET status = 'queued', stage = 'queued', lease_until = now(), generation = generation + 1,
             sweep_at = now() + (:delay_s::int + 10) * interval '1 second'
         WHERE id = :render_id::uuid AND status = 'processing' AND attempt = :attempt::int
         RETURNING id, attempt, generation, now() + :delay_s * interval '1 second' AS due_at
@@ -182,12 +182,17 @@ def end(
 
 
 def sweep(conn: Connection, limit: int) -> list[Row]:
-    """A new generation for each of at most `limit` renders that nobody looked after in time."""
+    """A new generation for each of at most `limit` renders that nobody looked after in time.
+
+    Each is looked after again when it has been left twice as long, after 10 s at the least, after 5 minutes at the
+    most; it is left since its last lease ended, or since it was made.
+    """
     return conn.rows(
         """
         UPDATE renders
         SET generation = generation + 1,
-            sweep_at = now() + 10 * 2 ^ least(generation, 5) * interval '1 second'
+            sweep_at = now() + least(greatest(now() - coalesce(lease_until, created_at), interval '10 seconds'),
+                                     interval '5 minutes')
         WHERE id IN (
             SELECT id FROM renders WHERE sweep_at <= now()
             ORDER BY sweep_at LIMIT :limit::int FOR UPDATE SKIP LOCKED

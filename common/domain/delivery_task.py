@@ -21,13 +21,16 @@ from common.webhooks.sender import Outcome
 
 #: Above the sender's deadline of 15 s.
 LEASE_S = 30
-#: The bulkhead: how many attempts of one webhook are made at once; the second while its last five failed.
-BULKHEAD = {"in_flight": 8, "in_flight_failing": 1}
-FAILING_AFTER = 5
+#: The bulkhead: how many attempts of one webhook are made at once; fewer while one of its last five took `slow_ms`,
+#: one while they all failed.
+IN_FLIGHT = 8
+BULKHEAD = {"in_flight": IN_FLIGHT, "in_flight_slow": 2, "in_flight_failing": 1, "slow_ms": 5000}
 #: How long a delivery waits when its webhook has enough in flight: drawn evenly between the first and the second, or
 #: longer the more are pending, so that a long line comes back at a rate a second that its webhook may get through.
 CROWDED_S, CROWDED_AT_MOST_S = (1.0, 5.0), 600.0
-RETURNS_PER_S, RETURNS_PER_S_FAILING = 100.0, 5.0
+RETURNS_PER_S, RETURNS_PER_S_SLOW = 100.0, 5.0
+#: How long a delivery waits for the key of its webhook's secret, which an operator has to bring.
+SEALED_S = (120.0, 300.0)
 SECRET_HEADERS = ("cookie", "authorization", "secret", "token", "signature", "api-key", "apikey", "password")
 REDACTED = "[redacted]"
 
@@ -48,44 +51,66 @@ def attempt(delivery_id: UUID, generation: int | None) -> None:
 
 
 def _claim(delivery_id: UUID, generation: int | None) -> Row | None:
-    """The delivery, claimed; None when there is nothing to do now. What is taken or crowded comes back later."""
+    """The delivery, claimed; None when there is nothing to do now. What cannot be attempted now comes back later."""
 
     def claim(conn: Connection) -> Row | None:
-        locked = dal.lock_webhook(conn, delivery_id, **BULKHEAD)
-        row = dal.claim(conn, delivery_id, generation, locked=locked, lease_s=LEASE_S, **BULKHEAD)
+        room = dal.lock_webhook(conn, delivery_id, **BULKHEAD) or {"locked": False, "allowed": IN_FLIGHT}
+        row = dal.claim(conn, delivery_id, generation, lease_s=LEASE_S, **room)
         if row and not row["claimed"]:
-            _come_back(conn, row)
-        return row if row and row["claimed"] else None
+            _come_back(conn, row, room["allowed"])
+        return row | {"secrets": _opened(row)} if row and row["claimed"] else None
 
-    return db.in_transaction(claim)
+    try:
+        return db.in_transaction(claim)
+    except secrets.SealedError:
+        _wait_for_key(delivery_id)
+        return None
 
 
-def _come_back(conn: Connection, row: Row) -> None:
+def _opened(row: Row) -> list[str]:
+    """Every secret that is valid now. SealedError when one of them cannot be told: it may be the receiver's."""
+    keys = settings().webhook_secret_keys
+    return [secrets.open_(sealed, keys) for sealed in row["secrets"]]
+
+
+def _wait_for_key(delivery_id: UUID) -> None:
+    """Nothing can be signed: the claim is undone. It is no failure of the receiver's, nor one to slow the queue for."""
+    postponed = db.in_transaction(lambda conn: _postpone(conn, delivery_id, random.uniform(*SEALED_S)))  # noqa: S311
+    if postponed:
+        told = {"deliveryId": delivery_id, "webhookId": postponed["webhook_id"]}
+        log.event("webhook_secret_sealed", level=logging.ERROR, **told)
+
+
+def _come_back(conn: Connection, row: Row, allowed: int) -> None:
     """Try again later, without spending an attempt."""
     if row["lease_until"]:
         # The worker that has it may die: come back when its lease has ended.
         back = {"due_at": row["lease_until"], "reason": f"lease {row['lease_until'].timestamp()}"}
         events.enqueue_after_commit(conn, row | back)
         return
-    due_at = now() + timedelta(seconds=_crowded_for(row))
-    postponed = dal.postpone(conn, row["id"], due_at)
+    _postpone(conn, row["id"], _crowded_for(row["pending"], allowed))
+
+
+def _postpone(conn: Connection, delivery_id: UUID, seconds: float) -> Row | None:
+    """Try again in `seconds`; None when somebody has taken it meanwhile."""
+    due_at = now() + timedelta(seconds=seconds)
+    postponed = dal.postpone(conn, delivery_id, due_at)
     if postponed:
         events.enqueue_after_commit(conn, postponed | {"due_at": due_at})
+    return postponed
 
 
-def _crowded_for(row: Row) -> float:
-    """Seconds until a delivery tries again to get in."""
+def _crowded_for(pending: int, allowed: int) -> float:
+    """Seconds until a delivery of a webhook that has `pending` ones and `allowed` at once tries again to get in."""
     shortest, longest = CROWDED_S
-    rate = RETURNS_PER_S_FAILING if row["failures_in_row"] >= FAILING_AFTER else RETURNS_PER_S
-    line = min(max(longest, row["pending"] / rate), CROWDED_AT_MOST_S)
+    rate = RETURNS_PER_S if allowed == IN_FLIGHT else RETURNS_PER_S_SLOW
+    line = min(max(longest, pending / rate), CROWDED_AT_MOST_S)
     return random.uniform(shortest, line)  # noqa: S311 - jitter
 
 
 def _headers(row: Row, body: bytes) -> dict[str, str]:
     """Signed by every secret that is valid now, with the time of this attempt."""
-    keys = settings().webhook_secret_keys
-    valid = [secrets.open_(sealed, keys) for sealed in row["secrets"]]
-    return signing.headers(valid, str(row["event_id"]), int(now().timestamp()), body)
+    return signing.headers(row["secrets"], str(row["event_id"]), int(now().timestamp()), body)
 
 
 def _next(row: Row, outcome: Outcome) -> tuple[str, float | None]:

@@ -56,7 +56,7 @@ def enqueue_all_after_commit(conn: Connection, rows: Sequence[Row]) -> None:
     """`enqueue` of many, side by side: each is a call to Cloud Tasks."""
 
     def enqueue_all() -> None:
-        with ThreadPoolExecutor(ENQUEUERS) as pool:
+        with ThreadPoolExecutor(min(ENQUEUERS, len(rows))) as pool:
             list(pool.map(enqueue, rows))
 
     if rows:
@@ -69,9 +69,7 @@ def _publish(
     payload = {"type": event_type, "timestamp": rfc3339(now()), "data": data}
     _check(event_type, payload)
     made = dal.publish(conn, account_id, event_type, payload, webhook_id=webhook_id)
-    for row in made:
-        if row["status"] == "pending":
-            enqueue_after_commit(conn, row)
+    enqueue_all_after_commit(conn, [row for row in made if row["status"] == "pending"])
     return made
 
 

@@ -52,7 +52,7 @@ def get(conn: Connection, caller: Caller, recovery_id: UUID) -> Recovery:
 
 
 def sweep(limit: int) -> int:
-    """Put back at most `limit` deliveries of the oldest recovery that is not complete; how many.
+    """Put back at most `limit` deliveries of a recovery that is not complete; how many.
 
     A webhook that is not active any more ends its recoveries: what is left stays as it is.
     """

@@ -94,21 +94,23 @@ def _look_up(name: str, deadline: Deadline, resolver: "Resolver | None") -> list
     from dns.resolver import NXDOMAIN, NoNameservers, get_default_resolver
 
     found: list[str] = []
+    problem = Failed("dns", f"{name[:-1]} has no address")
     try:
         asked = resolver or get_default_resolver()
         for kind in ("A", "AAAA"):
+            # Some name servers deny the kind they do not have, or the name with it, or answer nothing (RFC 4074).
             try:
-                answer = asked.resolve(name, kind, lifetime=deadline.left(), raise_on_no_answer=False)
+                answer = asked.resolve(name, kind, lifetime=deadline.left() / 3, raise_on_no_answer=False)
             except (NXDOMAIN, NoNameservers):
-                # Some name servers deny the kind they do not have, or the name with it (RFC 4074).
+                continue
+            except Timeout:
+                problem = Failed("timeout", f"{name[:-1]} could not be resolved in time")
                 continue
             found += [record.address for record in answer.rrset or ()]
-    except Timeout:
-        raise Failed("timeout", f"{name[:-1]} could not be resolved in time") from None
     except (DNSException, OSError) as error:
         raise Failed("dns", f"{name[:-1]} could not be resolved: {type(error).__name__}") from None
     if not found:
-        raise Failed("dns", f"{name[:-1]} has no address")
+        raise problem
     return found
 
 

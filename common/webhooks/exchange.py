@@ -121,5 +121,9 @@ class _Wire(io.RawIOBase):
         self._sock.settimeout(self._deadline.left())
         size = self._sock.recv_into(buffer, min(len(buffer), self._budget))
         self._budget -= size
-        self.first_byte_at = self.first_byte_at or time.monotonic()
+        if size:
+            self.first_byte_at = self.first_byte_at or time.monotonic()
+        elif self.first_byte_at and not self._in_body:
+            # http.client would take what there is of the head for all of it.
+            raise Failed("protocol", "the answer ended within its headers")
         return size

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.deliveries.conftest import until
@@ -216,3 +217,50 @@ def test_a_test_is_sent_once_for_a_key(api, receiver, webhook):
     assert shown["payload"]["type"] == shown["eventType"] == "webhook.test"
     assert shown["payload"]["data"]["webhookId"] == webhook["id"]
     assert len(receiver.taken()) == 1
+
+
+SEALED = "UPDATE plugin_webhook_secrets SET sealed = :sealed::bytea WHERE webhook_id = :id::uuid RETURNING id"
+
+
+@pytest.fixture
+def sealed(api, webhook):
+    """The webhook's secret is one that no configured key opens; call it to bring the right one back."""
+    (kept,) = api.sql("SELECT sealed FROM plugin_webhook_secrets WHERE webhook_id = :id::uuid", id=webhook["id"])
+    api.sql(SEALED, id=webhook["id"], sealed=Fernet(Fernet.generate_key()).encrypt(webhook["secret"].encode()))
+    return lambda: api.sql(SEALED, id=webhook["id"], **kept)
+
+
+def waits_for_its_key(api, delivery):
+    """What is seen of it: pending, told to the operator, nothing spent, not due at once."""
+    log = api.stack.data / "logs" / "gateway.log"
+    until(lambda: f"webhook_secret_sealed event=webhook_secret_sealed deliveryId={delivery}" in log.read_text(), bool)
+    found = until(lambda: api.delivery(delivery), lambda found: found["status"] == "pending")
+    assert (found["attempts"], found["attemptLog"], found["lastErrorClass"]) == (0, [], None)
+    (row,) = api.sql(
+        "SELECT due_at > now() + interval '1 minute' AND sweep_at > due_at AS later FROM webhook_deliveries"
+        " WHERE id = :id::uuid",
+        id=delivery,
+    )
+    assert row["later"]
+
+
+def test_a_delivery_whose_secret_cannot_be_opened_waits_for_the_key(api, receiver, webhook, sealed):
+    (delivery,) = api.send(webhook)
+    waits_for_its_key(api, delivery)
+    assert receiver.taken() == []
+    assert api.show(webhook)["status"] == "active"
+    sealed()
+    assert api.call("POST", f"/deliveries/{delivery}/retry").status == 202
+    assert api.wait_for(delivery, "succeeded")["attempts"] == 1
+    _, headers, body = receiver.got.get(timeout=10)
+    assert verifies(webhook["secret"], headers, body)
+
+
+def test_a_secret_whose_key_is_lost_for_good_is_replaced_by_a_rotation_without_overlap(api, receiver, webhook, sealed):
+    (delivery,) = api.send(webhook)
+    waits_for_its_key(api, delivery)
+    secret = rotate(api, webhook, overlapSeconds=0)["secret"]
+    assert api.call("POST", f"/deliveries/{delivery}/retry").status == 202
+    api.wait_for(delivery, "succeeded")
+    _, headers, body = receiver.got.get(timeout=10)
+    assert verifies(secret, headers, body)

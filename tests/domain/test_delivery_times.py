@@ -1,10 +1,12 @@
-"""When a delivery's schedule began, and when the sweep looks after it again."""
+"""When a delivery's schedule began, and when the sweep looks again after a delivery or a render."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.dal import delivery_work
+from common.dal import delivery_work, render_work
+from common.domain import renders
+from common.schemas.renders import CreateRender
 
 NOW = datetime.now(UTC)
 MADE = """
@@ -42,9 +44,8 @@ def test_the_window_is_counted_from_the_first_attempt_of_the_schedule(database, 
     times = [NOW - timedelta(hours=len(triggers) - number) for number in range(len(triggers))]
     for number, trigger in enumerate(triggers):
         database.sql(ATTEMPT, **delivery, number=number + 1, trigger=trigger, at=times[number])
-    limits = {"in_flight": 8, "in_flight_failing": 1}
     with database.connection() as conn, conn.transaction():
-        claimed = delivery_work.claim(conn, delivery["id"], 0, locked=True, lease_s=30, **limits)
+        claimed = delivery_work.claim(conn, delivery["id"], 0, locked=True, allowed=8, lease_s=30)
     assert claimed["claimed"]
     if first is None:
         assert abs(claimed["began_at"] - datetime.now(UTC)) < timedelta(minutes=5)
@@ -74,3 +75,92 @@ def test_the_sweep_comes_back_by_how_long_a_delivery_is_overdue_however_often_it
         )
     assert row["generation"] == generation + 1
     assert wait <= row["wait"] < wait + 5
+
+
+@pytest.mark.parametrize("generation", [0, 3, 50])
+@pytest.mark.parametrize(("left", "wait"), [(0, 10), (12, 12), (40, 40), (3600, 300)])
+@pytest.mark.parametrize("since", ["created_at", "lease_until"])
+def test_the_sweep_comes_back_by_how_long_a_render_is_left_however_often_it_was_tried(
+    database, since, left, wait, generation
+):
+    caller = database.account(granted=10)
+    with database.connection() as conn, conn.transaction():
+        order = CreateRender(uploadId=database.upload(caller), prompt="a room", quality="draft")
+        render = renders.create(conn, caller, order).id
+    database.sql(
+        "UPDATE renders SET created_at = now() - interval '9 hours', generation = :generation::int, sweep_at = now()"
+        " WHERE id = :id::uuid RETURNING id",
+        id=render,
+        generation=generation,
+    )
+    database.sql(
+        f"UPDATE renders SET {since} = now() - :left::int * interval '1 second' WHERE id = :id::uuid RETURNING id",
+        id=render,
+        left=left,
+    )
+    with database.connection() as conn, conn.transaction():
+        assert render in [row["id"] for row in render_work.sweep(conn, 1000)]
+        (row,) = conn.rows(
+            "SELECT generation, extract(epoch FROM sweep_at - now())::float AS wait FROM renders WHERE id = :id::uuid",
+            id=render,
+        )
+    assert row["generation"] == generation + 1
+    assert wait <= row["wait"] < wait + 5
+
+
+ROOM = {"in_flight": 8, "in_flight_slow": 2, "in_flight_failing": 1, "slow_ms": 5000}
+TOOK = """
+WITH made AS (
+    INSERT INTO webhook_deliveries (account_id, webhook_id, event_id, event_type, payload, status)
+    SELECT account_id, id, uuidv7(), 'webhook.test', '{}', 'succeeded' FROM plugin_webhooks
+    WHERE id = :webhook_id::uuid RETURNING id, webhook_id
+)
+INSERT INTO webhook_attempts (delivery_id, webhook_id, number, trigger, started_at, duration_ms, timings,
+                              request_headers, response_headers)
+SELECT id, webhook_id, 1, 'schedule', :at::timestamptz, :took::int, '{}', '{}', '{}' FROM made RETURNING number
+"""
+
+
+@pytest.mark.parametrize(
+    ("took", "failures", "allowed"),
+    [
+        ([], 0, 8),
+        ([1, 1, 1], 4, 8),
+        ([4999], 0, 8),
+        ([5000], 0, 2),
+        ([1, 15000, 1, 1, 1, 1], 0, 2),
+        ([15000, 1, 1, 1, 1, 1], 0, 8),
+        ([1], 5, 1),
+        ([15000] * 8, 8, 1),
+    ],
+    ids=["new", "quick", "just quick", "slow", "slow among five", "slow before them", "failing", "failing slowly"],
+)
+def test_how_many_attempts_a_webhook_may_have_at_once(database, took, failures, allowed):
+    (delivery,) = database.sql(MADE, account_id=database.account().account_id, scheduled=0)
+    webhook = delivery["webhook_id"]
+    for number, took_ms in enumerate(took):
+        database.sql(TOOK, webhook_id=webhook, at=NOW - timedelta(minutes=len(took) - number), took=took_ms)
+    database.sql(
+        "UPDATE plugin_webhooks SET failures_in_row = :n::int WHERE id = :id::uuid RETURNING id",
+        n=failures,
+        id=webhook,
+    )
+
+    def room():
+        with database.connection() as conn, conn.transaction():
+            return delivery_work.lock_webhook(conn, delivery["id"], **ROOM)
+
+    def others(n):
+        database.sql(
+            "INSERT INTO webhook_deliveries"
+            " (account_id, webhook_id, event_id, event_type, payload, status, lease_until, sweep_at)"
+            " SELECT account_id, id, uuidv7(), 'webhook.test', '{}', 'delivering', now() + interval '1 hour', now()"
+            " FROM plugin_webhooks, generate_series(1, :n::int) WHERE id = :id::uuid RETURNING 1",
+            id=webhook,
+            n=n,
+        )
+
+    others(allowed - 1)
+    assert room() == {"allowed": allowed, "locked": True}
+    others(1)
+    assert room() == {"allowed": allowed, "locked": False}

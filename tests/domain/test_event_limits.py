@@ -108,7 +108,7 @@ def ended(database, caller, body, status, **result):
         with conn.transaction():
             render = {"id": made.id, "account_id": caller.account_id, "attempt": None}
             assert renders.end(conn, render, status, **result)
-    (row,) = database.sql("SELECT payload FROM webhook_deliveries ORDER BY id DESC LIMIT 1")
+    (row,) = database.sql("SELECT payload FROM webhook_deliveries WHERE account_id = :id::uuid", id=caller.account_id)
     database.sql("DELETE FROM plugin_webhooks WHERE account_id = :id::uuid RETURNING id", id=caller.account_id)
     assert row["payload"]["data"]["id"] == str(made.id)
     return row["payload"]

@@ -47,7 +47,7 @@ def test_the_sweep_compares_the_books_once_a_day_and_logs_what_differs(stack):
             time.sleep(0.1)
 
     wait_for("event=credits_reconciled")
-    account = stack.sql("SELECT account_id FROM credit_accounts LIMIT 1")[0]["account_id"]
+    account = stack.sql("SELECT id FROM accounts WHERE email = :email::text", email=stack.email)[0]["id"]
     stack.sql(DAMAGE + " RETURNING 1", n=3, id=account)
     before = log.read_text().count("event=credits_reconciled")
     stack.sql("UPDATE housekeeping SET done_at = done_at - interval '1 day' RETURNING 1")

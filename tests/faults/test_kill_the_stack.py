@@ -9,6 +9,7 @@ from standardwebhooks import Webhook
 from tests.conftest import start_stack, stop_stack
 from tests.local.serving import descendants, gone_within_a_second
 from tests.local.tasks_stand_in import Receiver
+from tests.support import let_leases_end, time_of
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 
@@ -24,7 +25,7 @@ def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_told_an
     order = client.render(client.upload(picture)["id"], "a room", quality="high")
     while client.call("GET", f"/renders/{order['id']}")["status"] == "queued":
         time.sleep(0.05)
-    family = descendants(first.process.pid)
+    killed, family = time_of(first), descendants(first.process.pid)
     first.process.send_signal(signal.SIGKILL)
     first.process.wait()
     first.process.stderr.close()
@@ -33,6 +34,7 @@ def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_told_an
     second = start_stack(data)
     try:
         assert second.base_url == first.base_url
+        let_leases_end(second, killed)
         client = second.client()
         render = client.wait(order["id"], 90)
         assert (render["status"], render["cost"]) == ("succeeded", {"quoted": 4, "charged": 4})

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import start_stack, stop_stack
-from tests.faults.test_outbox import pid_of
 from tests.support import request
+from tools.local.parts import pid_of
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 KEY = "the-one-order"

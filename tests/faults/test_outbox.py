@@ -1,13 +1,12 @@
 """Nothing is lost between a commit and its task."""
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 
 from tests.conftest import start_stack, stop_stack
-from tools.local.parts import pid_of
+from tests.support import let_leases_end, time_of
+from tools.local.parts import Part
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 
@@ -18,13 +17,17 @@ def test_a_render_that_was_committed_while_the_queue_was_down_is_rendered_once_i
     picture.write_bytes(SNAPSHOT.read_bytes())
     first = start_stack(data)
     upload = first.client().upload(picture)
-    os.kill(pid_of("tools.local.tasks", data), signal.SIGKILL)
+    Part("tasks", data, first.ports["tasks"]).kill()
     order = first.client().render(upload["id"], "a room", quality="draft")
     assert order["status"] == "queued"
-    stop_stack(first)
+    ordered = time_of(first)
+    first.process.kill()
+    first.process.wait()
+    first.process.stderr.close()
 
     second = start_stack(data)
     try:
+        let_leases_end(second, ordered)
         assert second.client().wait(order["id"], 60)["status"] == "succeeded"
         assert second.client().credits()["spent"] == 1
     finally:
@@ -40,6 +43,7 @@ def test_a_queue_that_lost_everything_is_filled_again(tmp_path):
     upload = first.client().upload(picture)
     for _ in range(6):
         orders.append(first.client().render(upload["id"], "a room", quality="draft")["id"])
+    killed = time_of(first)
     first.process.kill()
     first.process.wait()
     first.process.stderr.close()
@@ -49,6 +53,7 @@ def test_a_queue_that_lost_everything_is_filled_again(tmp_path):
 
     second = start_stack(data)
     try:
+        let_leases_end(second, killed)
         ended = [second.client().wait(order, 90) for order in orders]
         assert {render["status"] for render in ended} == {"succeeded"}
         credits = second.client().credits()

@@ -21,15 +21,20 @@ def me(stack, token):
     return request(stack.base_url, "GET", "/auth/me", **bearer(token))
 
 
-def later(stack, column, **by):
-    """As if the session's tokens had that time behind them."""
-    stack.sql(f"UPDATE refresh_tokens SET {column} = {column} - :by::interval RETURNING 1", by=timedelta(**by))
+def later(tenant, column, **by):
+    """As if the tenant's tokens had that time behind them."""
+    tenant.stack.sql(
+        f"UPDATE refresh_tokens SET {column} = {column} - :by::interval"
+        " WHERE session_id IN (SELECT id FROM sessions WHERE account_id = :id::uuid) RETURNING 1",
+        by=timedelta(**by),
+        id=tenant.id,
+    )
 
 
 def test_an_answer_lost_for_more_than_a_minute_ends_the_session(stack, tenant):
     first = tenant.sign_in().json
     refresh(stack, first["refreshToken"])
-    later(stack, "used_at", seconds=61)
+    later(tenant, "used_at", seconds=61)
     assert refresh(stack, first["refreshToken"]).code == "invalid_refresh_token"
     assert me(stack, first["accessToken"]).code == "invalid_token"
 
@@ -42,9 +47,9 @@ def test_a_lost_answer_is_repeated_once(stack, tenant):
 
 def test_a_refresh_token_is_good_for_thirty_idle_days_and_the_session_for_ninety(stack, tenant):
     idle = tenant.sign_in().json["refreshToken"]
-    later(stack, "created_at", days=29)
+    later(tenant, "created_at", days=29)
     kept = refresh(stack, idle).json["refreshToken"]
-    later(stack, "created_at", days=31)
+    later(tenant, "created_at", days=31)
     assert refresh(stack, kept).code == "invalid_refresh_token"
 
     old = tenant.sign_in().json
@@ -57,7 +62,9 @@ def test_a_cookie_session_ends_after_thirty_idle_days(stack, tenant):
     cookie = {"Cookie": tenant.sign_in(cookie=True).headers["Set-Cookie"].partition(";")[0]}
     assert request(stack.base_url, "GET", "/auth/me", **cookie).status == 200
     stack.sql(
-        "UPDATE sessions SET last_used_at = now() - interval '31 days' WHERE cookie_sha256 IS NOT NULL RETURNING 1"
+        "UPDATE sessions SET last_used_at = now() - interval '31 days'"
+        " WHERE account_id = :id::uuid AND cookie_sha256 IS NOT NULL RETURNING 1",
+        id=tenant.id,
     )
     assert request(stack.base_url, "GET", "/auth/me", **cookie).code == "invalid_token"
 

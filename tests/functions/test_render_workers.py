@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.faults.test_outbox import pid_of
 from tests.functions.test_renders import TIMEOUT_S, Account, objects, paused
 from tests.support import request
 from tools.local.environment import TASKS_ACCOUNT
 from tools.local.identity import Issuer
+from tools.local.parts import pid_of
 
 
 @pytest.fixture

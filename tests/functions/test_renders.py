@@ -17,9 +17,9 @@ from google.cloud.storage import Client as StorageClient
 
 from common.config import settings
 from common.engines import choose
-from tests.faults.test_outbox import pid_of
 from tests.functions.test_journey import exchange
 from tests.support import request
+from tools.local.parts import pid_of
 
 TIMEOUT_S = 60
 

@@ -86,6 +86,7 @@ LINES = [
     ({"event": "delivery", "outcome": "pending", "errorClass": "timeout", "ms": 15000}, {"deliveries", "delivery_ms"}),
     ({"event": "delivery_dead", "errorClass": "gone"}, {"dead_letters"}),
     ({"event": "webhook_disabled", "reason": "410"}, {"webhooks_disabled"}),
+    ({"event": "webhook_secret_sealed", "webhookId": "w"}, {"secrets_sealed"}),
     ({"event": "sweep", "renders": 1, "deliveries": 0}, {"mended"}),
     ({"event": "sweep", "renders": 0, "deliveries": 7}, {"mended"}),
     ({"event": "sweep", "renders": 0, "deliveries": 0, "expiredUploads": 3}, set()),

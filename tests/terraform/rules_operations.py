@@ -76,6 +76,7 @@ def an_alert_fires_at_what_its_title_says(plan):
         "slow": ("above 1000 ms", "histogram_quantile(0.95", "> 1000"),
         "late": ("more than a minute late", "histogram_quantile(0.99", "> 60000"),
         "dead_letters": ("More than 20 deliveries were given up in an hour", "[1h]", "> 20"),
+        "secrets_sealed": ("No configured key opens", "[15m]", "> 0"),
         "mending": ("again and again", "[30m]", "> 20"),
         "credits_differ": ("do not agree", "[1d]", "> 0"),
         "no_sweep": ("not run for ten minutes", 'function="tasks_sweep",status="204"', "[10m]) > 0)"),

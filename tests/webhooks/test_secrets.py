@@ -3,7 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
-from common.webhooks.secrets import open_, seal
+from common.webhooks.secrets import SealedError, open_, seal
 from common.webhooks.signing import new_secret
 
 
@@ -38,14 +38,14 @@ def test_a_new_key_in_front_seals_and_the_old_one_still_opens(keys):
 
 def test_a_retired_key_s_secrets_are_refused_in_words(keys):
     sealed = seal(new_secret(), keys[:1])
-    with pytest.raises(ValueError, match="no configured key opens"):
+    with pytest.raises(SealedError, match="no configured key opens"):
         open_(sealed, keys[1:])
 
 
 def test_a_sealed_secret_that_was_changed_is_refused(keys):
     sealed = bytearray(seal(new_secret(), keys))
     sealed[40] ^= 1
-    with pytest.raises(ValueError, match="no configured key opens"):
+    with pytest.raises(SealedError, match="no configured key opens"):
         open_(bytes(sealed), keys)
 
 
@@ -53,3 +53,10 @@ def test_a_sealed_secret_that_was_changed_is_refused(keys):
 def test_without_a_usable_key_nothing_is_sealed(wrong):
     with pytest.raises(ValueError):
         seal(new_secret(), wrong)
+
+
+@pytest.mark.parametrize("wrong", [[], [""], ["too short"]])
+def test_without_a_usable_key_nothing_is_opened_and_the_key_is_not_told(keys, wrong):
+    with pytest.raises(SealedError) as refused:
+        open_(seal(new_secret(), keys), wrong)
+    assert "short" not in str(refused.value)

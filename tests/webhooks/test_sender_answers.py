@@ -67,6 +67,11 @@ def test_interim_answers_are_passed_over(answered, status):
         b"HTTP/1.1 1000 Words\r\n\r\n",
         b"HTTP/2 200 OK\r\n\r\n",
         b"HTTP/1.1",
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
+        b"HTTP/1.1 103 Hints\r\n\r\n",
         b"SSH-2.0-OpenSSH_9.6\r\n",
         b"220 smtp.example.com ESMTP\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: 1\r\n" % i for i in range(200)) + b"\r\n",
@@ -199,6 +204,17 @@ def test_retry_after_is_read(answered, value, least, most):
     value = value.replace("{in a minute}", moment.strftime("%a, %d %b %Y %H:%M:%S GMT"))
     outcome = answered(answer(503, f"Retry-After: {value}"))
     assert outcome.retry_after is None if least is None else least <= outcome.retry_after <= most
+
+
+def test_a_connection_that_breaks_within_the_headers_is_no_answer(answered):
+    def script(conn, receiver):
+        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+        time.sleep(0.2)
+        reset(conn, receiver)
+
+    outcome = answered(script)
+    assert (outcome.ok, outcome.status_code) == (False, None)
+    assert outcome.error_class in ("connect", "protocol")
 
 
 @pytest.mark.parametrize("how", [reset, b""])
