@@ -88,7 +88,7 @@ def read(headers: Mapping[str, str], cookies: Mapping[str, str]) -> Credential:
     """The one credential of a request. BadRequest for two, Unauthenticated for none or a bad one."""
     authorization, api_key = headers.get("Authorization"), headers.get("X-API-Key")
     cookie = cookies.get(COOKIE)
-    sent = [value for value in (authorization, api_key, cookie) if value]
+    sent = [*_values(authorization), *_values(api_key), *([cookie] if cookie else [])]
     if len(sent) > 1:
         raise BadRequest("Send one credential, not several.", code="multiple_credentials")
     if api_key:
@@ -128,6 +128,11 @@ def jwks() -> dict[str, Any]:
     """The public keys of our access tokens, as the JWKS document."""
     keys: dict[str, Any] = json.loads(settings().require("token_jwks"))
     return keys
+
+
+def _values(header: str | None) -> list[str]:
+    """What a header was sent with: servers join several by commas, which no credential of ours has."""
+    return [value for value in (header or "").split(",") if value.strip()]
 
 
 def _key(secret: str) -> Credential:
