@@ -38,6 +38,14 @@ def test_a_session_knows_its_person_its_device_and_its_credits(stack):
         told["credits"]["available"] + told["credits"]["held"] + told["credits"]["spent"] == told["credits"]["granted"]
     )
     assert [s["device"] for s in told["sessions"] if s["current"]] == ["Office PC"]
+    assert set(told["credential"]) == {"kind", "scopes"}
+
+
+def test_a_key_is_told_which_it_is_and_nothing_of_the_sessions(stack):
+    made = key(stack, name="an office").json
+    told = request(stack.base_url, "GET", "/auth/me", X_API_Key=made["key"]).json
+    assert "sessions" not in told
+    assert (told["credential"]["keyId"], told["credential"]["name"]) == (made["id"], "an office")
 
 
 def test_a_session_that_nobody_can_use_any_more_is_not_listed(stack):
