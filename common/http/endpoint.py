@@ -77,7 +77,7 @@ class Exchange:
             ms=round((time.monotonic() - self.started) * 1000, 1),
             accountId=caller and caller.account_id,
             keyId=caller and caller.key_id,
-            platform=self.call.platform.name,
+            platform=(caller or self.call).platform.name,
             roundTrips=db.round_trips.get(),
             requestId=self.call.request_id,
         )

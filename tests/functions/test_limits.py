@@ -60,6 +60,18 @@ def test_a_full_platform_takes_nothing_from_the_user(full):
     assert left >= 60 - 31 - 1
 
 
+def test_a_key_of_one_platform_escapes_its_limit_by_no_silence(full):
+    body = {"name": "bound", "scopes": ["projects:read"], "platforms": ["rhino"]}
+    sent = {"X-API-Key": request(full.base_url, "POST", "/keys", body=body, X_API_Key=full.api_key).json["key"]}
+    spoken = {"X-Renderiq-Platform": "rhino"}
+    left = [
+        fields(request(full.base_url, "GET", "/projects", **sent, **more), "RateLimit")["platform"]["r"]
+        for more in (spoken, {}, spoken, {})
+    ]
+    assert left[0] == 29
+    assert max(left[1:]) < 29
+
+
 def test_after_the_wait_that_was_told_the_next_request_passes(full):
     while (refused := get(full)).status == 200:
         pass
