@@ -38,10 +38,10 @@ def sign_in(call: Call, body: SignIn) -> SignedIn | CookieSession:
     """
     network = network_of(call.address)
     with db.reading() as conn:
-        tried = sign_in_limits.take(conn, network, body.email)
         account = accounts.find_for_sign_in(conn, body.email, network)
-    right = passwords.verify(account["password_hash"] if account else None, body.password)
-    if account is None or not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
+        tried = sign_in_limits.take(conn, network, account["address"])
+    right = passwords.verify(account["password_hash"], body.password)
+    if not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
         raise _invalid_credentials()
     _rehash(account, body.password)
     secret = refresh_tokens.generate()
