@@ -47,11 +47,15 @@ def insert(
 
 
 def list_page(conn: Connection, account_id: UUID, before: UUID, limit: int) -> list[Row]:
-    """Keys made before `before`, newest first, each with its current and its not yet ended secrets, newest first."""
+    """Keys made before `before`, newest first, each with its current and its not yet ended secrets, newest first.
+
+    `used_at` and `used_platform` are the key's last use, by whichever secret, also by one that has ended.
+    """
     return conn.rows(
         """
         SELECT k.id, k.name, k.scopes, k.platforms, k.created_at, k.expires_at, k.revoked_at, k.max_age_days,
-               s.hint, s.created_at AS secret_created_at, s.valid_until, s.last_used_at, s.last_used_platform
+               s.hint, s.created_at AS secret_created_at, s.valid_until, s.last_used_at, s.last_used_platform,
+               u.last_used_at AS used_at, u.last_used_platform AS used_platform
         FROM (
             SELECT id, name, scopes, platforms, created_at, expires_at, revoked_at, max_age_days
             FROM plugin_api_keys
@@ -60,6 +64,11 @@ def list_page(conn: Connection, account_id: UUID, before: UUID, limit: int) -> l
         ) k
         JOIN plugin_api_key_secrets s
           ON s.key_id = k.id AND (s.valid_until IS NULL OR s.valid_until > now())
+        LEFT JOIN LATERAL (
+            SELECT last_used_at, last_used_platform FROM plugin_api_key_secrets
+            WHERE key_id = k.id AND last_used_at IS NOT NULL
+            ORDER BY last_used_at DESC LIMIT 1
+        ) u ON true
         ORDER BY k.id DESC, s.id DESC
         """,
         account_id=account_id,

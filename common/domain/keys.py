@@ -99,7 +99,6 @@ def revoke(conn: Connection, caller: Caller, key_id: UUID) -> None:
 def _key(rows: list[Row]) -> Key:
     """A key from the rows of its secrets, newest first."""
     newest = rows[0]
-    used = max((row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None)
     return Key(
         **{
             name: newest[name]
@@ -115,7 +114,7 @@ def _key(rows: list[Row]) -> Key:
                 "max_age_days",
             )
         },
-        last_used_at=used["last_used_at"] if used else None,
-        last_used_platform=used["last_used_platform"] if used else None,
+        last_used_at=newest["used_at"],
+        last_used_platform=newest["used_platform"],
         secrets=[Secret(**(row | {"created_at": row["secret_created_at"]})) for row in rows],
     )

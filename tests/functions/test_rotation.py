@@ -282,6 +282,17 @@ def test_the_list_tells_who_still_uses_the_old_secret(stack):
     assert old["validUntil"]
 
 
+def test_the_last_use_of_a_key_outlives_the_secret_that_it_was_used_by(stack):
+    made = make(stack)
+    use(stack, made["key"], X_Renderiq_Platform="revit")
+    before = listed(stack, made["id"])
+    rotate(stack, made["id"], graceSeconds=0)
+    after = listed(stack, made["id"])
+    assert after["lastUsedPlatform"] == "revit"
+    assert after["lastUsedAt"] == before["lastUsedAt"]
+    assert [secret["lastUsedAt"] for secret in after["secrets"]] == [None]
+
+
 @pytest.mark.parametrize(("days", "asked"), [(7, False), (9, True), (20, True)])
 def test_past_four_fifths_of_its_age_a_secret_asks_for_its_rotation(stack, days, asked):
     made = make(stack, maxAgeDays=10)
