@@ -126,13 +126,16 @@ def _answer(exchange: Exchange, request: "Request") -> "Response":
 
 
 def _authenticate(exchange: Exchange) -> None:
-    if exchange.spec.route.scope == PUBLIC:
-        return
-    from common.auth.authenticate import authenticate
+    from common.auth.authenticate import authenticate, update_required
 
-    called = exchange.call
+    called, route = exchange.call, exchange.spec.route
+    if route.scope == PUBLIC:
+        # Signing in, too, asks for a current plugin; what is only read is for whoever wants to know.
+        if route.method == "POST" and (outdated := update_required(called.platform, settings())):
+            raise outdated
+        return
     found = authenticate(
-        exchange.spec.route,
+        route,
         called.headers,
         called.cookies,
         called.platform,

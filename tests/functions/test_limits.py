@@ -120,6 +120,13 @@ def test_a_plugin_that_is_too_old_is_told_what_to_fetch(full):
     assert refused.json["downloadUrl"].startswith("https://")
 
 
+@pytest.mark.parametrize("path", ["/auth/signin", "/auth/refresh"])
+def test_a_plugin_that_is_too_old_is_told_so_before_it_signs_in(full, path):
+    sent = {"User-Agent": "Renderiq-Plugin/Revit/1.9.0"}
+    refused = request(full.base_url, "POST", path, body={}, **sent)
+    assert (refused.status, refused.code, refused.json["minimumVersion"]) == (426, "plugin_update_required", "2.0.0")
+
+
 def sign_in(stack, password):
     return request(stack.base_url, "POST", "/auth/signin", body={"email": stack.email, "password": password})
 
