@@ -126,16 +126,13 @@ def _answer(exchange: Exchange, request: "Request") -> "Response":
 
 
 def _authenticate(exchange: Exchange) -> None:
-    from common.auth.authenticate import authenticate, update_required
-
-    called, route = exchange.call, exchange.spec.route
-    if route.scope == PUBLIC:
-        # Signing in, too, asks for a current plugin; what is only read is for whoever wants to know.
-        if route.method == "POST" and (outdated := update_required(called.platform, settings())):
-            raise outdated
+    if exchange.spec.route.scope == PUBLIC:
         return
+    from common.auth.authenticate import authenticate
+
+    called = exchange.call
     found = authenticate(
-        route,
+        exchange.spec.route,
         called.headers,
         called.cookies,
         called.platform,

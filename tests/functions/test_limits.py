@@ -120,10 +120,12 @@ def test_a_plugin_that_is_too_old_is_told_what_to_fetch(full):
     assert refused.json["downloadUrl"].startswith("https://")
 
 
-@pytest.mark.parametrize("path", ["/auth/signin", "/auth/refresh"])
-def test_a_plugin_that_is_too_old_is_told_so_before_it_signs_in(full, path):
-    sent = {"User-Agent": "Renderiq-Plugin/Revit/1.9.0"}
-    refused = request(full.base_url, "POST", path, body={}, **sent)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/auth/signin", {"email": "a@example.com", "password": "x"}), ("/auth/refresh", {"refreshToken": "x"})],
+)
+def test_a_plugin_that_is_too_old_is_told_so_before_it_signs_in(full, path, body):
+    refused = request(full.base_url, "POST", path, body=body, User_Agent="Renderiq-Plugin/Revit/1.9.0")
     assert (refused.status, refused.code, refused.json["minimumVersion"]) == (426, "plugin_update_required", "2.0.0")
 
 
