@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
+from common import platforms
+
 #: Settings that only make sense on a laptop: a deployed function refuses to start with one.
 LOCAL_ONLY = (
     "DATABASE_URL",
@@ -143,7 +145,7 @@ def read(env: Mapping[str, str]) -> Settings:
         signin_address_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ADDRESS", 30),
         signin_account_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT", 30),
         signin_pair_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS", 10),
-        minimum_versions=_pairs(env.get("MINIMUM_PLUGIN_VERSIONS", "")),
+        minimum_versions=_minimum_versions(env.get("MINIMUM_PLUGIN_VERSIONS", "")),
         download_url=env.get("PLUGIN_DOWNLOAD_URL", "https://renderiq.example/plugins"),
     )
 
@@ -180,9 +182,12 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _pairs(text: str) -> dict[str, str]:
-    """`sketchup=1.2.0,revit=2.0` as a mapping."""
-    pairs = [word.partition("=") for word in _words(text)]
-    if any(not equals or not value for _, equals, value in pairs):
-        raise ConfigError("MINIMUM_PLUGIN_VERSIONS reads platform=version, comma-separated")
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+def _minimum_versions(text: str) -> dict[str, str]:
+    """`sketchup=1.2.0,revit=2.0` as a mapping. ConfigError for a platform or a version that would never be found."""
+    found = {}
+    for word in _words(text):
+        name, _, version = (part.strip() for part in word.partition("="))
+        if name.lower() not in platforms.PLATFORMS or not platforms.is_version(version):
+            raise ConfigError(f"MINIMUM_PLUGIN_VERSIONS reads platform=version, comma-separated, not {word!r}")
+        found[name.lower()] = version
+    return found

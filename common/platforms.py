@@ -63,6 +63,11 @@ def detect(headers: Mapping[str, str]) -> Detected:
     return Detected(UNKNOWN, version, "none")
 
 
+def is_version(text: str) -> bool:
+    """Whether `text` is a version that can be compared."""
+    return _VERSION.fullmatch(text) is not None
+
+
 def below_minimum(version: str, minimum: str) -> bool:
     """Whether `version` is older than `minimum`, in the order of semantic versions.
 

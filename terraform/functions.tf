@@ -22,7 +22,7 @@ locals {
 
   # A setting goes to those whose code reads it (a test follows the code); a null is left out, so that the code's own
   # default holds.
-  settings_of_callers = {
+  settings_of_callers = merge(local.settings_of_plugins, {
     TOKEN_ISSUER             = var.credentials.token_issuer
     TOKEN_AUDIENCE           = var.credentials.token_audience
     OIDC_ISSUER              = var.credentials.oidc_issuer
@@ -30,8 +30,10 @@ locals {
     USER_RATE_PER_MINUTE     = var.limits.user
     PLATFORM_RATE_PER_MINUTE = var.limits.platform
     FAILURES_PER_MINUTE      = var.limits.failures
-    MINIMUM_PLUGIN_VERSIONS  = local.minimum_versions
-    PLUGIN_DOWNLOAD_URL      = var.plugins.download_url
+  })
+  settings_of_plugins = {
+    MINIMUM_PLUGIN_VERSIONS = local.minimum_versions
+    PLUGIN_DOWNLOAD_URL     = var.plugins.download_url
   }
   settings_of_internal = {
     TASK_ACCOUNT = google_service_account.tasks.email
@@ -53,12 +55,12 @@ locals {
     webhook_secrets = {}
   }
   settings_of_function = {
-    auth_refresh = { FAILURES_PER_MINUTE = var.limits.failures }
-    auth_signin = {
+    auth_refresh = merge(local.settings_of_plugins, { FAILURES_PER_MINUTE = var.limits.failures })
+    auth_signin = merge(local.settings_of_plugins, {
       SIGNINS_PER_MINUTE_OF_ADDRESS             = var.limits.signins_of_address
       SIGNINS_PER_MINUTE_OF_ACCOUNT             = var.limits.signins_of_account
       SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS = var.limits.signins_of_account_and_address
-    }
+    })
     credits_get           = { GEMINI_MODEL = var.engines.gemini_model }
     health                = { RENDERIQ_VERSION = var.release, MINIMUM_PLUGIN_VERSIONS = local.minimum_versions }
     keys_create           = { API_KEY_PREFIX = var.credentials.api_key_prefix }

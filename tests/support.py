@@ -95,8 +95,8 @@ def let_leases_end(stack, before) -> None:
 class Tenant:
     """An account of its own, made by the operator's command."""
 
-    def __init__(self, stack, credits=50):
-        self.stack, self.email = stack, f"{uuid4().hex}@example.com"
+    def __init__(self, stack, credits=50, email=""):
+        self.stack, self.email = stack, email or f"{uuid4().hex}@example.com"
         words = ["create", self.email, "--name", "Tenant", "--credits", str(credits), "--generate-password"]
         made = json.loads(accounts(stack, "--json", *words).stdout)
         self.id, self.password = UUID(made["id"]), made["password"]

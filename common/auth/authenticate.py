@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -88,7 +88,7 @@ def read(headers: Mapping[str, str], cookies: Mapping[str, str]) -> Credential:
     """The one credential of a request. BadRequest for two, Unauthenticated for none or a bad one."""
     authorization, api_key = headers.get("Authorization"), headers.get("X-API-Key")
     cookie = cookies.get(COOKIE)
-    sent = [value for value in (authorization, api_key, cookie) if value]
+    sent = [*_values(authorization), *_values(api_key), *([cookie] if cookie else [])]
     if len(sent) > 1:
         raise BadRequest("Send one credential, not several.", code="multiple_credentials")
     if api_key:
@@ -130,6 +130,11 @@ def jwks() -> dict[str, Any]:
     return keys
 
 
+def _values(header: str | None) -> list[str]:
+    """What a header was sent with: servers join several by commas, which no credential of ours has."""
+    return [value for value in (header or "").split(",") if value.strip()]
+
+
 def _key(secret: str) -> Credential:
     if not api_keys.well_formed(secret):
         raise Garbage("This is not an API key of ours.", code="invalid_key")
@@ -160,7 +165,7 @@ def _identify(route: Route, credential: Credential, platform: str, config: Setti
             external_subject=credential.external_subject,
             scope=route.scope,
             platform=platform,
-            bucket=limits.bucket_of(platform),
+            buckets=list(limits.BUCKETS),
             cost=route.cost,
             user_interval_s=limits.WINDOW_S / config.user_rate,
             platform_interval_s=limits.WINDOW_S / config.platform_rate,
@@ -194,7 +199,10 @@ def _forbidden(row: db.Row, route: Route) -> Problem | None:
         case "revoked":
             raise Unauthenticated("The API key was revoked.", code="key_revoked")
         case "rotated_out":
-            raise Unauthenticated("This secret of the API key was rotated out.", code="key_expired")
+            raise Unauthenticated(
+                "This secret was rotated out and its grace is over; the key goes on with its current one.",
+                code="key_expired",
+            )
         case _ if api_key:
             raise Unauthenticated("The API key's account is not active.", code="invalid_key")
         case _:
@@ -221,8 +229,11 @@ def _caller(row: db.Row, platform: Detected, user_agent: str, address: str, requ
         name=row["account_name"],
         key_id=row["key_id"],
         key_name=row["key_name"],
+        key_platforms=frozenset(row["key_platforms"]),
+        key_ends_at=row["key_ends_at"],
+        key_rotated_out=row["valid_until"] is not None,
         session_id=row["session_id"],
-        platform=platform,
+        platform=replace(platform, name=row["platform"]),
         user_agent=user_agent,
         address=address,
         request_id=request_id,

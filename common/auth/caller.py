@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -24,7 +25,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An account, by one of its sessions or API keys."""
+    """An account, by one of its sessions or API keys.
+
+    Of a key: the platforms that it is bound to (none: any), when the secret that was shown ends at the latest, and
+    whether a rotation has put another one in its place.
+    """
 
     account_id: UUID
     kind: Literal["session", "api_key"]
@@ -33,6 +38,9 @@ class Caller:
     name: str
     key_id: UUID | None
     key_name: str | None
+    key_platforms: frozenset[str]
+    key_ends_at: datetime | None
+    key_rotated_out: bool
     session_id: UUID | None
     platform: Detected
     user_agent: str

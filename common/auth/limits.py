@@ -10,11 +10,6 @@ BUCKETS = ("unknown", "sketchup", "revit", "autocad", "rhino", "archicad", "blen
 WINDOW_S = 60
 
 
-def bucket_of(platform: str) -> int:
-    """The place of a platform's bucket, counted from 1; the user's is 1."""
-    return BUCKETS.index(platform) + 2
-
-
 @dataclass(frozen=True, slots=True)
 class Bucket:
     """One limit: `rate` requests a minute, and how full it is, in seconds until it is empty."""

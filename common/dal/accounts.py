@@ -16,14 +16,18 @@ def find_by_email(conn: Connection, email: str) -> Row | None:
     )
 
 
-def find_for_sign_in(conn: Connection, email: str, network: str) -> Row | None:
-    """The account of an e-mail address, and whether it has signed in from `network` in the last 90 days."""
-    return conn.maybe(
+def find_for_sign_in(conn: Connection, email: str, network: str) -> Row:
+    """The account of an e-mail address, and whether it has signed in from `network` in the last 90 days.
+
+    All of it is null when there is none, but for `address`: what one account is found by, however it is written.
+    """
+    return conn.one(
         """
-        SELECT a.id, a.email, a.name, a.password_hash, a.disabled_at,
+        SELECT one.address, a.id, a.email, a.name, a.password_hash, a.disabled_at,
                EXISTS (SELECT FROM sessions s WHERE s.account_id = a.id AND s.network = :network::text
                        AND s.created_at > now() - interval '90 days') AS knows_network
-        FROM accounts a WHERE lower(a.email) = lower(:email::text)
+        FROM (SELECT lower(:email::text) AS address) one
+        LEFT JOIN accounts a ON lower(a.email) = one.address
         """,
         email=email,
         network=network,

@@ -19,7 +19,7 @@ def identify(
     external_subject: str | None = None,
     scope: str,
     platform: str,
-    bucket: int,
+    buckets: list[str],
     cost: int,
     user_interval_s: float,
     platform_interval_s: float,
@@ -30,12 +30,14 @@ def identify(
     A secret of a key, a session of an access token, a session of the dashboard's cookie (30 days idle at most),
     or the account of an external issuer's subject: whichever is not None.
 
-    `scope` is a scope's name, `any` or `session`. `bucket` is the place of the platform's bucket in
-    `arrivals` (the user's is 1). `cost` times an interval (seconds a request) is what a call takes; a burst is
-    a minute's worth. Nothing is taken when the credential is refused, when one bucket is too full, or when
-    `spend` is false. `spent` tells whether it was; `user_full_s` and `platform_full_s` how full the buckets
-    are after it, in seconds until they are empty. `rotate_by` is set when a current secret is past 80 % of its
-    key's greatest age.
+    `scope` is a scope's name, `any` or `session`. A `platform` that is `unknown` counts as the only one that a key is
+    bound to. `buckets` are the platforms in the order of `arrivals`, after the user's own. `cost` times an interval
+    (seconds a request) is what a call takes; a burst is a minute's worth. Nothing is taken when the credential is
+    refused, when one bucket is too full, or when `spend` is false.
+
+    `platform` is what the call counts as. `key_ends_at` is when the secret that was shown ends at the latest.
+    `spent` tells whether the cost was taken; `user_full_s` and `platform_full_s` how full the buckets are after it,
+    in seconds until they are empty. `rotate_by` is set when a current secret is past 80 % of its key's greatest age.
 
     GCRA, as told in docs/limits.md. An arrival beyond a minute and 10 s from now is garbage (a clock that
     jumped): it counts as now, so that it heals. READ COMMITTED is needed: the conflicting update sees the row
@@ -68,7 +70,7 @@ def identify(
             WHERE external_subject = :external_subject::text
         ),
         judged AS (
-            SELECT c.*, a.email, a.name AS account_name,
+            SELECT c.*, a.email, a.name AS account_name, p.platform,
                    CASE
                        WHEN a.disabled_at IS NOT NULL OR c.ended_at IS NOT NULL THEN 'ended'
                        WHEN c.revoked_at IS NOT NULL THEN 'revoked'
@@ -77,57 +79,63 @@ def identify(
                        WHEN c.kind = 'api_key' AND :scope::text = 'session' THEN 'session_required'
                        WHEN c.kind = 'api_key' AND :scope <> 'any' AND NOT :scope = ANY (c.scopes)
                            THEN 'insufficient_scope'
-                       WHEN cardinality(c.platforms) > 0 AND NOT :platform::text = ANY (c.platforms)
-                           AND NOT (:platform = 'unknown' AND cardinality(c.platforms) = 1)
+                       WHEN cardinality(c.platforms) > 0 AND NOT p.platform = ANY (c.platforms)
                            THEN 'platform_not_allowed'
                        ELSE 'ok'
                    END AS verdict
             FROM credential c JOIN accounts a ON a.id = c.account_id
+            CROSS JOIN LATERAL (
+                SELECT CASE WHEN :platform::text = 'unknown' AND cardinality(c.platforms) = 1 THEN c.platforms[1]
+                            ELSE :platform END AS platform
+            ) p
         ),
         moment AS (SELECT now() AS at, now() + interval '70 seconds' AS sane),
+        -- Where the platform's time stands among the arrivals: after the user's, which is the first.
+        place AS (SELECT array_position(:buckets::text[], platform) + 1 AS n FROM judged),
         before AS (
             SELECT l.account_id,
                    CASE WHEN l.arrivals[1] > m.sane THEN m.at
                         ELSE greatest(l.arrivals[1], m.at) END AS user_at,
-                   CASE WHEN l.arrivals[:bucket::int] > m.sane THEN m.at
-                        ELSE greatest(l.arrivals[:bucket], m.at) END AS platform_at
-            FROM rate_limits l JOIN judged j USING (account_id) CROSS JOIN moment m
+                   CASE WHEN l.arrivals[p.n] > m.sane THEN m.at
+                        ELSE greatest(l.arrivals[p.n], m.at) END AS platform_at
+            FROM rate_limits l JOIN judged j USING (account_id) CROSS JOIN place p CROSS JOIN moment m
         ),
         spent AS (
             INSERT INTO rate_limits AS l (account_id, arrivals)
             SELECT j.account_id,
                    (m.at + :cost::int * :user_interval_s::float8 * interval '1 second')
-                   || array_fill(m.at, ARRAY[:bucket - 2])
+                   || array_fill(m.at, ARRAY[p.n - 2])
                    || (m.at + :cost * :platform_interval_s::float8 * interval '1 second')
-            FROM judged j CROSS JOIN moment m
+            FROM judged j CROSS JOIN place p CROSS JOIN moment m
             WHERE j.verdict = 'ok' AND :spend::boolean
               AND :cost * greatest(:user_interval_s, :platform_interval_s) <= 60
             ON CONFLICT (account_id) DO UPDATE SET
                 arrivals[1] = CASE WHEN l.arrivals[1] > now() + interval '70 seconds' THEN now()
                                    ELSE greatest(l.arrivals[1], now()) END
                               + :cost * :user_interval_s * interval '1 second',
-                arrivals[:bucket] = CASE WHEN l.arrivals[:bucket] > now() + interval '70 seconds' THEN now()
-                                         ELSE greatest(l.arrivals[:bucket], now()) END
-                                    + :cost * :platform_interval_s * interval '1 second'
+                arrivals[(SELECT n FROM place)] =
+                    CASE WHEN l.arrivals[(SELECT n FROM place)] > now() + interval '70 seconds' THEN now()
+                         ELSE greatest(l.arrivals[(SELECT n FROM place)], now()) END
+                    + :cost * :platform_interval_s * interval '1 second'
             WHERE (l.arrivals[1] > now() + interval '70 seconds'
                    OR greatest(l.arrivals[1], now()) + :cost * :user_interval_s * interval '1 second'
                       <= now() + interval '60 seconds')
-              AND (l.arrivals[:bucket] > now() + interval '70 seconds'
-                   OR greatest(l.arrivals[:bucket], now()) + :cost * :platform_interval_s * interval '1 second'
-                      <= now() + interval '60 seconds')
-            RETURNING account_id, arrivals[1] AS user_at, arrivals[:bucket] AS platform_at
+              AND (l.arrivals[(SELECT n FROM place)] > now() + interval '70 seconds'
+                   OR greatest(l.arrivals[(SELECT n FROM place)], now())
+                      + :cost * :platform_interval_s * interval '1 second' <= now() + interval '60 seconds')
+            RETURNING account_id, arrivals[1] AS user_at, arrivals[(SELECT n FROM place)] AS platform_at
         ),
         touched_secret AS (
             -- First used as soon as somebody has it: what it may do does not matter to a rotation.
             UPDATE plugin_api_key_secrets s
             SET last_used_at = CASE WHEN j.verdict = 'ok' THEN now() ELSE s.last_used_at END,
-                last_used_platform = CASE WHEN j.verdict = 'ok' THEN :platform ELSE s.last_used_platform END,
+                last_used_platform = CASE WHEN j.verdict = 'ok' THEN j.platform ELSE s.last_used_platform END,
                 first_used_at = coalesce(s.first_used_at, now())
             FROM judged j
             WHERE s.id = j.secret_id AND j.verdict NOT IN ('ended', 'revoked', 'expired', 'rotated_out')
               AND (j.first_used_at IS NULL
                    OR (j.verdict = 'ok' AND (j.last_used_at IS NULL OR j.last_used_at < now() - interval '1 minute'
-                                             OR j.last_used_platform IS DISTINCT FROM :platform)))
+                                             OR j.last_used_platform IS DISTINCT FROM j.platform)))
         ),
         touched_session AS (
             UPDATE sessions s SET last_used_at = now()
@@ -135,7 +143,9 @@ def identify(
             WHERE s.id = j.session_id AND j.verdict = 'ok' AND j.last_used_at < now() - interval '1 minute'
         )
         SELECT j.verdict, j.kind, j.account_id, j.email, j.account_name, j.key_id, j.key_name, j.scopes,
-               j.session_id, j.valid_until, s.account_id IS NOT NULL AS spent,
+               j.session_id, j.platform, j.platforms AS key_platforms, j.valid_until,
+               CASE WHEN j.kind = 'api_key' THEN least(j.expires_at, j.valid_until) END AS key_ends_at,
+               s.account_id IS NOT NULL AS spent,
                CASE WHEN j.valid_until IS NULL AND m.at >= j.made_at + j.max_age_days * interval '1 day' * 0.8
                     THEN j.made_at + j.max_age_days * interval '1 day' END AS rotate_by,
                extract(epoch FROM coalesce(s.user_at, b.user_at, m.at) - m.at)::float8 AS user_full_s,
@@ -151,7 +161,7 @@ def identify(
         external_subject=external_subject,
         scope=scope,
         platform=platform,
-        bucket=bucket,
+        buckets=buckets,
         cost=cost,
         user_interval_s=user_interval_s,
         platform_interval_s=platform_interval_s,

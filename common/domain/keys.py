@@ -1,5 +1,7 @@
 """API keys: made, rotated, listed, revoked. Only a digest of the secret is kept."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from itertools import groupby
 from uuid import UUID
 
@@ -10,21 +12,22 @@ from common.dal import keys as dal
 from common.db import Connection, Row
 from common.domain import audit, paging
 from common.errors import Conflict, Forbidden, Invalid, NotFound
-from common.schemas.base import Page, PageQuery
+from common.schemas.base import Page, PageQuery, rfc3339
 from common.schemas.keys import CreatedKey, CreateKey, Key, PreviousSecret, RotatedKey, RotateKey, Secret
 
 
 def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
-    """A new key. Forbidden `scope_not_grantable` for a scope that the caller lacks."""
+    """A new key. Forbidden for one that may do more, on another platform or for longer than the caller."""
     scopes = sorted({scope.value for scope in body.scopes})
-    refuse_ungrantable(caller, scopes)
+    platforms: list[str] = sorted(set(body.platforms))
+    refuse_ungrantable(caller, scopes, platforms, body.expires_at)
     secret = api_keys.generate(settings().api_key_prefix)
     row = dal.insert(
         conn,
         caller.account_id,
         name=body.name,
         scopes=scopes,
-        platforms=sorted(set(body.platforms)),
+        platforms=platforms,
         expires_at=body.expires_at,
         max_age_days=body.max_age_days,
         sha256=api_keys.digest(secret),
@@ -39,39 +42,41 @@ def create(conn: Connection, caller: Caller, body: CreateKey) -> CreatedKey:
 def rotate(conn: Connection, caller: Caller, key_id: UUID, body: RotateKey) -> RotatedKey:
     """A new secret for a key; the old one is good for the grace, and no longer than it was before.
 
-    Conflict `key_not_rotatable` for a key that is over; Forbidden `scope_not_grantable`. An older grace ends at
-    once, unless nobody ever showed the current secret: its answer was lost, it is replaced and the grace stands.
+    Conflict `key_not_rotatable` for a key that is over; Forbidden for one that the caller could not make. An older
+    grace ends at once, unless nobody ever showed the current secret: its answer was lost, it is replaced and the grace
+    stands.
     """
     row = dal.lock(conn, caller.account_id, key_id)
     if row is None:
         raise NotFound
-    refuse_ungrantable(caller, row["scopes"])
+    own = caller.key_id == key_id
+    refuse_ungrantable(caller, row["scopes"], row["platforms"], caller.key_ends_at if own else row["expires_at"])
     if not row["live"]:
         raise Conflict("The key has expired or was revoked; create another one.", code="key_not_rotatable")
-    current, *graced = dal.lock_secrets(conn, key_id)
-    older = graced[0] if graced else None
-    lost = older is not None and not current["used"]
     secret = api_keys.generate(settings().api_key_prefix)
     hint = api_keys.hint(secret)
-    outgoing = dal.rotate(
-        conn,
-        key_id,
-        outgoing=current["id"],
-        grace_s=0 if lost else body.grace_seconds,
-        ended=older["id"] if older and not lost else None,
-        sha256=api_keys.digest(secret),
-        hint=hint,
-    )
-    previous = older if older and lost else current | outgoing
+    previous = dal.rotate(conn, key_id, grace_s=body.grace_seconds, sha256=api_keys.digest(secret), hint=hint)
+    if own and caller.key_rotated_out and not previous["lost"]:
+        # Its grace is for those who have not heard of the new secret; it must not become a life of its own.
+        raise Forbidden("This secret was rotated out: rotate with the current one.", code="scope_not_grantable")
     audit.by_caller(conn, caller, "key.rotated", key_id, hint=hint, previous=previous["hint"])
     return RotatedKey(id=key_id, key=secret, hint=hint, previous=PreviousSecret.model_validate(previous))
 
 
-def refuse_ungrantable(caller: Caller, scopes: list[str]) -> None:
-    """A key can never pass on what it does not have."""
+def refuse_ungrantable(
+    caller: Caller, scopes: Sequence[str], platforms: Sequence[str], ends_at: datetime | None
+) -> None:
+    """A key can never pass on what it does not have: a scope, another platform, a longer life."""
     lacking = [scope for scope in scopes if scope not in caller.scopes]
     if lacking:
         raise Forbidden(f"This key lacks {', '.join(lacking)} itself.", code="scope_not_grantable")
+    bound = caller.key_platforms
+    if bound and not (platforms and bound.issuperset(platforms)):
+        named = ", ".join(sorted(bound))
+        raise Forbidden(f"This key is bound to {named}, and so must the other one be.", code="platform_not_allowed")
+    if caller.key_ends_at and not (ends_at and ends_at <= caller.key_ends_at):
+        end = rfc3339(caller.key_ends_at)
+        raise Forbidden(f"This key ends at {end}, and so must the other one by then.", code="scope_not_grantable")
 
 
 def list_page(conn: Connection, caller: Caller, query: PageQuery) -> Page[Key]:
@@ -94,7 +99,6 @@ def revoke(conn: Connection, caller: Caller, key_id: UUID) -> None:
 def _key(rows: list[Row]) -> Key:
     """A key from the rows of its secrets, newest first."""
     newest = rows[0]
-    used = max((row for row in rows if row["last_used_at"]), key=lambda row: row["last_used_at"], default=None)
     return Key(
         **{
             name: newest[name]
@@ -110,7 +114,7 @@ def _key(rows: list[Row]) -> Key:
                 "max_age_days",
             )
         },
-        last_used_at=used["last_used_at"] if used else None,
-        last_used_platform=used["last_used_platform"] if used else None,
+        last_used_at=newest["used_at"],
+        last_used_platform=newest["used_platform"],
         secrets=[Secret(**(row | {"created_at": row["secret_created_at"]})) for row in rows],
     )

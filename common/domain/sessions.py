@@ -4,6 +4,7 @@ from uuid import UUID
 
 from common import db
 from common.auth import passwords, refresh_tokens, tokens
+from common.auth.authenticate import update_required
 from common.auth.caller import Call, Caller
 from common.auth.failures import counted, network_of
 from common.clock import now
@@ -34,14 +35,15 @@ def sign_in(call: Call, body: SignIn) -> SignedIn | CookieSession:
     """A new session for an e-mail address and its password.
 
     Unauthenticated `invalid_credentials` for whatever is wrong, after the same work; RateLimited when the
-    address tries too often. No connection is held while the password is hashed.
+    address tries too often; UpdateRequired. No connection is held while the password is hashed.
     """
+    _refuse_outdated(call)
     network = network_of(call.address)
     with db.reading() as conn:
-        tried = sign_in_limits.take(conn, network, body.email)
         account = accounts.find_for_sign_in(conn, body.email, network)
-    right = passwords.verify(account["password_hash"] if account else None, body.password)
-    if account is None or not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
+        tried = sign_in_limits.take(conn, network, account["address"])
+    right = passwords.verify(account["password_hash"], body.password)
+    if not right or account["disabled_at"] or tried.locked(known=account["knows_network"]):
         raise _invalid_credentials()
     _rehash(account, body.password)
     secret = refresh_tokens.generate()
@@ -57,8 +59,9 @@ def refresh(call: Call, body: Refresh) -> SignedIn:
     """New tokens for a refresh token, by the rules of the contract.
 
     Unauthenticated `invalid_refresh_token` when it is unknown or ended; a token that was used before ends its
-    session, for somebody else has it. RateLimited when the address fails too often.
+    session, for somebody else has it. RateLimited when the address fails too often; UpdateRequired.
     """
+    _refuse_outdated(call)
     used, successor = refresh_tokens.digest(body.refresh_token), refresh_tokens.generate()
     with db.transaction() as conn:
         row = _exchanged(conn, call, used, refresh_tokens.digest(successor))
@@ -94,6 +97,12 @@ def me(conn: Connection, caller: Caller) -> Me:
         platform=caller.platform.name,
         sessions=sessions if caller.kind == "session" else None,
     )
+
+
+def _refuse_outdated(call: Call) -> None:
+    """A plugin that may call nothing else does not sign in either: it is told what to fetch."""
+    if outdated := update_required(call.platform, settings()):
+        raise outdated
 
 
 def _rehash(account: Row, password: str) -> None:

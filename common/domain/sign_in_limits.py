@@ -35,12 +35,15 @@ class Tried:
 
 
 def take(conn: Connection, network: str, email: str) -> Tried:
-    """Count a sign-in. RateLimited when the address has failed too often, for whatever accounts.
+    """Count a sign-in. RateLimited when the network has failed too often, for whatever accounts.
+
+    `email` is as the database folds it: by another folding one account could be guessed at under several names
+    (Python's makes two characters of `İ`, PostgreSQL's an `i`).
 
     Each bucket is taken from only when the one before it had room: a single address cannot fill an account's.
     """
     config = settings()
-    person = hashlib.sha256(email.lower().encode()).hexdigest()
+    person = hashlib.sha256(email.encode()).hexdigest()
     address, pair, account = f"signin:{network}", f"signin:{network}:{person}", f"signin:{person}"
     taken: dict[str, float] = {}
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flask import Request
 
 MAX_BODY_BYTES = 1 << 20
-_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
+_SANE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def read(request: "Request") -> Call:

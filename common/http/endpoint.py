@@ -77,7 +77,7 @@ class Exchange:
             ms=round((time.monotonic() - self.started) * 1000, 1),
             accountId=caller and caller.account_id,
             keyId=caller and caller.key_id,
-            platform=self.call.platform.name,
+            platform=(caller or self.call).platform.name,
             roundTrips=db.round_trips.get(),
             requestId=self.call.request_id,
         )
@@ -108,7 +108,7 @@ def _serve(spec: Spec, request: "Request") -> "Response":
 def _answer(exchange: Exchange, request: "Request") -> "Response":
     spec = exchange.spec
     known = arguments.of_path(spec.route, exchange.call)
-    raw = b"" if spec.route.method in ("GET", "*") else call.body(request)
+    raw = b"" if spec.route.method == "*" else call.body(request)
     _authenticate(exchange)
     known |= arguments.of_models(spec, raw, request)
     key = None

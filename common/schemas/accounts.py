@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from common.schemas.base import Request, Response, Text, Time
+from common.schemas.base import Request, Response, Text, Time, absent
 
 COOKIE = "__Host-session"
 COOKIE_ATTRIBUTES = "; Path=/; Secure; HttpOnly; SameSite=Strict"
@@ -76,11 +76,11 @@ class SignedOut(Response):
 
 
 class Credential(Response):
-    """What the request was made with."""
+    """What the request was made with. `key_id` and `name` are an API key's only."""
 
     kind: Literal["session", "api_key"]
-    key_id: UUID | None = None
-    name: str | None = None
+    key_id: UUID | None = Field(None, exclude_if=absent)
+    name: str | None = Field(None, exclude_if=absent)
     scopes: list[str]
 
 
@@ -111,4 +111,4 @@ class Me(Response):
     credits: Balance
     credential: Credential
     platform: str
-    sessions: list[Session] | None = None
+    sessions: list[Session] | None = Field(None, exclude_if=absent)

@@ -37,6 +37,11 @@ Time = Annotated[AwareDatetime, PlainSerializer(rfc3339, when_used="json")]
 Text = Annotated[str, AfterValidator(_no_nul)]
 
 
+def absent(value: Any) -> bool:
+    """For a field that some answers do not have: such an answer says nothing of it, not even null."""
+    return value is None
+
+
 class Request(BaseModel):
     """A body or a query that a caller sends: strict, and no field that we do not know."""
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common import platforms
 from common.auth.limits import BUCKETS
+from common.config import ConfigError, read
 from common.platforms import PLATFORMS, Detected, below_minimum, detect
 
 PLATFORM, VERSION, AGENT = "X-Renderiq-Platform", "X-Renderiq-Plugin-Version", "User-Agent"
@@ -161,3 +162,16 @@ def test_plain_numbers_compare_as_numbers(one, other):
 def test_of_two_versions_at_most_one_is_older(one, other):
     assert not (below_minimum(one, other) and below_minimum(other, one))
     assert not below_minimum(one, one)
+
+
+def test_minimum_versions_are_read_whatever_case_their_platforms_have():
+    minimum = read({"MINIMUM_PLUGIN_VERSIONS": "SketchUp=1.2.0, revit = 2.0"}).minimum_versions
+    assert minimum == {"sketchup": "1.2.0", "revit": "2.0"}
+
+
+@pytest.mark.parametrize(
+    "text", ["sketchup", "sketchup=", "=1.0", "sketchupp=1.0", "sketchup=new", "revit=2.0;rhino=1"]
+)
+def test_a_minimum_version_that_could_never_refuse_anybody_is_a_mistake(text):
+    with pytest.raises(ConfigError, match="MINIMUM_PLUGIN_VERSIONS"):
+        read({"MINIMUM_PLUGIN_VERSIONS": text})

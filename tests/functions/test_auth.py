@@ -38,6 +38,14 @@ def test_a_session_knows_its_person_its_device_and_its_credits(stack):
         told["credits"]["available"] + told["credits"]["held"] + told["credits"]["spent"] == told["credits"]["granted"]
     )
     assert [s["device"] for s in told["sessions"] if s["current"]] == ["Office PC"]
+    assert set(told["credential"]) == {"kind", "scopes"}
+
+
+def test_a_key_is_told_which_it_is_and_nothing_of_the_sessions(stack):
+    made = key(stack, name="an office").json
+    told = request(stack.base_url, "GET", "/auth/me", X_API_Key=made["key"]).json
+    assert "sessions" not in told
+    assert (told["credential"]["keyId"], told["credential"]["name"]) == (made["id"], "an office")
 
 
 def test_a_session_that_nobody_can_use_any_more_is_not_listed(stack):
@@ -161,13 +169,6 @@ def test_a_key_that_ends_in_the_past_is_not_made(stack):
     assert refused.json["errors"][0]["field"] == "expiresAt"
 
 
-def test_a_key_makes_no_key_that_may_do_more_than_itself(stack):
-    made = key(stack).json["key"]
-    body = {"name": "more", "scopes": ["keys:read", "renders:write"]}
-    refused = request(stack.base_url, "POST", "/keys", body=body, X_API_Key=made)
-    assert (refused.status, refused.code) == (403, "scope_not_grantable")
-
-
 def test_a_key_without_the_scope_is_told_which_it_lacks(stack):
     made = key(stack, scopes=["keys:read"]).json["key"]
     refused = request(stack.base_url, "GET", "/credits", X_API_Key=made)
@@ -193,6 +194,14 @@ def test_a_key_bound_to_platforms_refuses_others(stack, platforms, sent, status)
     answer = request(stack.base_url, "GET", "/keys", X_API_Key=made, **sent)
     assert answer.status == status
     assert answer.code == (None if status == 200 else "platform_not_allowed")
+
+
+@pytest.mark.parametrize(("platforms", "counts_as"), [(["rhino"], "rhino"), ([], "unknown")])
+def test_a_plugin_that_does_not_say_what_it_is_counts_as_the_only_one_of_its_key(stack, platforms, counts_as):
+    made = key(stack, platforms=platforms).json
+    assert request(stack.base_url, "GET", "/auth/me", X_API_Key=made["key"]).json["platform"] == counts_as
+    listed = request(stack.base_url, "GET", "/keys?limit=100", X_API_Key=stack.api_key).json["items"]
+    assert next(item for item in listed if item["id"] == made["id"])["lastUsedPlatform"] == counts_as
 
 
 def test_a_list_of_keys_tells_the_last_use_and_no_secret(stack):

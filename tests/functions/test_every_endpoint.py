@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support import request
+from tests.support import request, send
 
 TABLE = json.loads((Path(__file__).parents[2] / "terraform" / "functions.json").read_text())["functions"]
 PUBLIC_TABLE = [row for row in TABLE if not row["internal"] and row["method"] != "*"]
@@ -14,6 +14,7 @@ GUARDED = [row for row in PUBLIC_TABLE if not row["public"]]
 WITH_BODY = [row for row in PUBLIC_TABLE if row["method"] in ("POST", "PATCH")]
 #: The smallest body of those that need one to get as far as looking for what their path names.
 BODIES = {"webhooks_recover": {"since": "2026-01-31T12:00:00Z"}}
+WITHOUT_BODY = [row for row in GUARDED if row["method"] in ("GET", "DELETE")]
 WITH_ID = [row for row in GUARDED if "{" in row["path"]]
 
 
@@ -70,9 +71,13 @@ def test_a_bad_credential_is_an_invalid_token(stack, row, header, value, code):
 
 
 @by_name(GUARDED)
-def test_two_credentials_are_refused(stack, row):
-    both = {"Authorization": f"Bearer {stack.api_key}", "X-API-Key": stack.api_key}
-    assert_problem(request(stack.base_url, row["method"], path(row), **both), 400, "multiple_credentials")
+@pytest.mark.parametrize(
+    "names", [("Authorization", "X-API-Key"), ("Authorization",) * 2, ("X-API-Key",) * 2], ids=" and ".join
+)
+def test_two_credentials_are_refused(stack, row, names):
+    prefix = {"Authorization": "Bearer "}
+    both = [f"{name}: {prefix.get(name, '')}{stack.api_key}".encode() for name in names]
+    assert_problem(send(stack.base_url, row["method"], path(row), both), 400, "multiple_credentials")
 
 
 @by_name(WITH_BODY)
@@ -102,6 +107,26 @@ def test_another_content_type_is_refused(stack, row):
 def test_a_body_above_a_mebibyte_is_refused(stack, row):
     answer = request(stack.base_url, row["method"], path(row), raw=b" " * ((1 << 20) + 1), **credential(stack, row))
     assert_problem(answer, 413, "body_too_large")
+
+
+@by_name(WITHOUT_BODY)
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{}", "application/json", None),
+        (b'{"limit": 1}', "application/json", 422),
+        (b"{", "application/json", 400),
+        (b"{}", "text/plain", 415),
+        (b" " * ((1 << 20) + 1), "application/json", 413),
+    ],
+    ids=["empty", "field", "malformed", "type", "size"],
+)
+def test_where_no_body_is_wanted_none_is_passed_over(stack, row, body, kind, status):
+    """Whatever its caller wanted by it did not happen, and it should know."""
+    headers = credential(stack, row) | {"Content-Type": kind}
+    answer = request(stack.base_url, row["method"], path(row), raw=body, **headers)
+    bare = request(stack.base_url, row["method"], path(row), **credential(stack, row)).status
+    assert answer.status == (status or bare), answer.body
 
 
 @by_name(WITH_ID)
@@ -160,11 +185,12 @@ def test_an_unknown_path_is_not_found(stack):
     assert_problem(request(stack.base_url, "GET", "/nonsense"), 404, "not_found")
 
 
-def test_a_request_id_is_taken_over_when_it_is_sane(stack):
-    assert (
-        request(stack.base_url, "GET", "/health", X_Request_Id="my-request-0001").headers["X-Request-Id"]
-        == "my-request-0001"
-    )
-    assert (
-        request(stack.base_url, "GET", "/health", X_Request_Id="a b<script>").headers["X-Request-Id"] != "a b<script>"
-    )
+@pytest.mark.parametrize("sent", ["1", "req-1", "my-request-0001", "a.b_c-D", "x" * 128])
+def test_a_request_id_is_taken_over_when_it_is_sane(stack, sent):
+    assert request(stack.base_url, "GET", "/health", X_Request_Id=sent).headers["X-Request-Id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["a b<script>", "x" * 129, "-", "a;b", "a\xe9", "rq_sk_test_" + "0" * 39])
+def test_a_request_id_that_is_not_sane_is_replaced(stack, sent):
+    answer = request(stack.base_url, "GET", "/health", X_Request_Id=sent)
+    assert len(answer.headers["X-Request-Id"]) == 32

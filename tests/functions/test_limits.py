@@ -60,6 +60,18 @@ def test_a_full_platform_takes_nothing_from_the_user(full):
     assert left >= 60 - 31 - 1
 
 
+def test_a_key_of_one_platform_escapes_its_limit_by_no_silence(full):
+    body = {"name": "bound", "scopes": ["projects:read"], "platforms": ["rhino"]}
+    sent = {"X-API-Key": request(full.base_url, "POST", "/keys", body=body, X_API_Key=full.api_key).json["key"]}
+    spoken = {"X-Renderiq-Platform": "rhino"}
+    left = [
+        fields(request(full.base_url, "GET", "/projects", **sent, **more), "RateLimit")["platform"]["r"]
+        for more in (spoken, {}, spoken, {})
+    ]
+    assert left[0] == 29
+    assert max(left[1:]) < 29
+
+
 def test_after_the_wait_that_was_told_the_next_request_passes(full):
     while (refused := get(full)).status == 200:
         pass
@@ -106,6 +118,15 @@ def test_a_plugin_that_is_too_old_is_told_what_to_fetch(full):
     assert (refused.status, refused.code) == (426, "plugin_update_required")
     assert refused.json["minimumVersion"] == "2.0.0"
     assert refused.json["downloadUrl"].startswith("https://")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/auth/signin", {"email": "a@example.com", "password": "x"}), ("/auth/refresh", {"refreshToken": "x"})],
+)
+def test_a_plugin_that_is_too_old_is_told_so_before_it_signs_in(full, path, body):
+    refused = request(full.base_url, "POST", path, body=body, User_Agent="Renderiq-Plugin/Revit/1.9.0")
+    assert (refused.status, refused.code, refused.json["minimumVersion"]) == (426, "plugin_update_required", "2.0.0")
 
 
 def sign_in(stack, password):

@@ -196,18 +196,79 @@ def test_a_rotation_that_waited_for_others_does_not_see_what_they_ended(stack):
         with conn.transaction():
             conn.one("SELECT now()")
             for _ in range(2):
-                current = rotate(stack, made["id"]).json
-            assert [row["hint"] for row in keys.lock_secrets(conn, UUID(made["id"]))] == [current["hint"], made["hint"]]
+                rotate(stack, made["id"])
+            new = {"grace_s": 60, "sha256": uuid4().bytes, "hint": "new"}
+            previous = keys.rotate(conn, UUID(made["id"]), **new)
+            assert (previous["lost"], previous["hint"]) == (True, made["hint"])
     finally:
         conn.close()
 
 
-def test_a_key_rotates_no_key_that_may_do_more_than_itself(stack):
-    strong = make(stack, scopes=["keys:write", "renders:write"])
-    weak = make(stack)
-    refused = rotate(stack, strong["id"], credential=weak["key"])
+def test_a_secret_in_its_grace_rotates_no_more_once_its_successor_is_in_use(stack):
+    """Whoever has found it would have the key, and its owner a grace."""
+    first = make(stack)
+    second = rotate(stack, first["id"], credential=first["key"]).json
+    assert use(stack, second["key"]).status == 200
+    refused = rotate(stack, first["id"], credential=first["key"])
     assert (refused.status, refused.code) == (403, "scope_not_grantable")
-    assert use(stack, strong["key"]).code == "insufficient_scope"
+    assert [use(stack, first["key"]).status, use(stack, second["key"]).status] == [200, 200]
+    assert [secret["hint"] for secret in listed(stack, first["id"])["secrets"]] == [second["hint"], first["hint"]]
+
+
+IN_AN_HOUR = (datetime.now(UTC) + timedelta(hours=1)).isoformat().replace("+00:00", "Z")
+IN_A_DAY = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
+#: What the caller's key is, what the other one is to be, and the code of the refusal; None when there is none.
+BOUNDS = [
+    pytest.param(caller, other, code, id=f"{caller} {other}")
+    for caller, other, code in [
+        ({}, {}, None),
+        ({}, {"platforms": ["rhino"], "expiresAt": IN_A_DAY}, None),
+        ({}, {"scopes": [*SCOPES, "renders:write"]}, "scope_not_grantable"),
+        ({"platforms": ["revit"]}, {"platforms": ["revit"]}, None),
+        ({"platforms": ["revit"]}, {}, "platform_not_allowed"),
+        ({"platforms": ["revit"]}, {"platforms": ["rhino"]}, "platform_not_allowed"),
+        ({"platforms": ["revit"]}, {"platforms": ["revit", "rhino"]}, "platform_not_allowed"),
+        ({"platforms": ["revit", "rhino"]}, {"platforms": ["revit"]}, None),
+        ({"expiresAt": IN_AN_HOUR}, {"expiresAt": IN_AN_HOUR}, None),
+        ({"expiresAt": IN_AN_HOUR}, {}, "scope_not_grantable"),
+        ({"expiresAt": IN_AN_HOUR}, {"expiresAt": IN_A_DAY}, "scope_not_grantable"),
+        ({"expiresAt": IN_A_DAY}, {"expiresAt": IN_AN_HOUR}, None),
+    ]
+]
+
+
+@pytest.mark.parametrize(("caller", "other", "code"), BOUNDS)
+def test_a_key_makes_and_rotates_no_key_that_may_do_more_than_itself(stack, caller, other, code):
+    key = make(stack, **caller)["key"]
+    body = {"name": "another", "scopes": SCOPES, **other}
+    sent = {"X_API_Key": key, "X_Renderiq_Platform": "revit"}
+    made = request(stack.base_url, "POST", "/keys", body=body, **sent)
+    assert (made.status, made.code) == ((403, code) if code else (201, None)), made.body
+
+    target = make(stack, **other)
+    rotated = request(stack.base_url, "POST", f"/keys/{target['id']}/rotate", body={}, **sent)
+    assert (rotated.status, rotated.code) == ((403, code) if code else (200, None)), rotated.body
+    assert "X-Renderiq-Key-Rotated" not in use(stack, target["key"]).headers or not code
+
+
+@pytest.mark.parametrize("fields", [{}, {"platforms": ["revit"]}, {"expiresAt": IN_AN_HOUR}], ids=str)
+def test_a_key_rotates_itself_whatever_it_is_bound_to(stack, fields):
+    made = make(stack, **fields)
+    lost = rotate(stack, made["id"], credential=made["key"])
+    again = rotate(stack, made["id"], credential=made["key"])
+    assert [lost.status, again.status] == [200, 200]
+    assert use(stack, again.json["key"]).status == 200
+
+
+def test_a_secret_in_its_grace_makes_no_key_that_outlives_it(stack):
+    made = make(stack)
+    end = rotate(stack, made["id"], graceSeconds=3600).json["previous"]["validUntil"]
+    body = {"name": "another", "scopes": SCOPES}
+    refused = request(stack.base_url, "POST", "/keys", body=body, X_API_Key=made["key"])
+    assert (refused.status, refused.code) == (403, "scope_not_grantable")
+    assert end in refused.json["detail"]
+    good = request(stack.base_url, "POST", "/keys", body=body | {"expiresAt": end}, X_API_Key=made["key"])
+    assert (good.status, good.json["expiresAt"]) == (201, end)
 
 
 def test_the_list_tells_who_still_uses_the_old_secret(stack):
@@ -219,6 +280,17 @@ def test_the_list_tells_who_still_uses_the_old_secret(stack):
     assert (current["hint"], current["lastUsedPlatform"], current["validUntil"]) == (rotated["hint"], "rhino", None)
     assert (old["hint"], old["lastUsedPlatform"]) == (made["hint"], "revit")
     assert old["validUntil"]
+
+
+def test_the_last_use_of_a_key_outlives_the_secret_that_it_was_used_by(stack):
+    made = make(stack)
+    use(stack, made["key"], X_Renderiq_Platform="revit")
+    before = listed(stack, made["id"])
+    rotate(stack, made["id"], graceSeconds=0)
+    after = listed(stack, made["id"])
+    assert after["lastUsedPlatform"] == "revit"
+    assert after["lastUsedAt"] == before["lastUsedAt"]
+    assert [secret["lastUsedAt"] for secret in after["secrets"]] == [None]
 
 
 @pytest.mark.parametrize(("days", "asked"), [(7, False), (9, True), (20, True)])

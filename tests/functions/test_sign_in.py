@@ -138,9 +138,12 @@ def test_a_client_cannot_say_from_where_it_calls(guarded):
     assert answers[-1].status == 429
 
 
-def test_limits_hold_for_an_email_address_in_any_case(guarded):
-    tenant, here = Tenant(guarded), next(addresses)
-    guess(guarded, tenant.email.upper(), 4, here)
+@pytest.mark.parametrize("written", [str.upper, lambda email: email.replace("i", "\u0130")], ids=["upper", "dotted I"])
+def test_limits_hold_for_an_email_address_however_it_is_written(guarded, written):
+    """Whatever finds the account is the account's: PostgreSQL's lower case of a dotted I is an i, Python's is not."""
+    tenant, here = Tenant(guarded, email=f"iris.{uuid4().hex}@example.com"), next(addresses)
+    assert sign_in(guarded, written(tenant.email), tenant.password, source=here).status == 200
+    guess(guarded, written(tenant.email), 4, here)
     assert sign_in(guarded, tenant.email, tenant.password, source=here).code == "invalid_credentials"
 
 
