@@ -177,11 +177,11 @@ def _signer() -> Any:
         pem = Path(config.signing_key_file).read_text(encoding="ascii")
         signer = RSASigner.from_string(pem)  # type: ignore[no-untyped-call]  # Google's
     else:
-        signer = Signer(signing_requests(), _cloud_credentials(), account)  # type: ignore[no-untyped-call]  # Google's
+        signer = Signer(_signing_requests(), _cloud_credentials(), account)  # type: ignore[no-untyped-call]  # Google's
     return Credentials(signer, account, "")  # type: ignore[no-untyped-call]  # Google's
 
 
-def signing_requests(timeout_s: float = SIGN_TIMEOUT_S) -> Any:
+def _signing_requests() -> Any:
     """What calls `signBlob`: twice at most, each with its deadline, as whoever waits may hold a transaction open.
 
     google-auth's own deadline is 120 s. A connection that was kept and has ended is no reason to fail.
@@ -194,7 +194,7 @@ def signing_requests(timeout_s: float = SIGN_TIMEOUT_S) -> Any:
     session = Session()
     retry = Retry(total=1, allowed_methods=None, respect_retry_after_header=False)
     session.mount("https://", HTTPAdapter(pool_maxsize=SIGNERS, max_retries=retry))
-    return partial(Request(session), timeout=timeout_s)
+    return partial(Request(session), timeout=SIGN_TIMEOUT_S)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 Twice: with exactly that environment, as Cloud Run would (nothing of Google's is reachable, so whatever asks the
 database must say so); and with the local parts behind it in place of Google's, where it must work. What this does not
-prove: the base image and its Python, the user, Cloud SQL's connector, signBlob, and Google's own behaviour.
+prove: the base image and its Python, the user, Cloud SQL's connector, and Google's own behaviour.
 """
 
 import http.client
