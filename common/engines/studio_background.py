@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from common.engines.studio_filters import Bytes, nearest
+from common.engines.studio_filters import Bytes
 
 Mask = npt.NDArray[np.bool_]
 
@@ -14,7 +14,7 @@ _TOLERANCE = 2  # in 8-bit steps
 # A viewport clears its background to one exact colour; a ceiling, drawn, is dithered or shaded.
 _LEAST_EXACT = 0.97
 _FAINT = 16  # less, doubled, is noise
-_SMALL = 400  # the joined area is searched for at this size
+_SWEEPS = 16  # what lies behind more turns than that is no background, and a maze must not take for ever
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,12 @@ def flat_background(rgb: Bytes) -> Background | None:
     colour = np.median(top, axis=0).astype(np.int16)
     if (top == colour).all(axis=-1).mean() < _LEAST_EXACT:
         return None
-    step = max(1, max(height, width) // _SMALL)
-    reached = _joined_to_top(_close(rgb[::step, ::step], colour))
-    if reached.all():
-        return None
-    rows, cols = (nearest(np.arange(n), m, n) for n, m in zip((height, width), reached.shape, strict=True))
-    grown = _grown(reached)
-    mask = np.empty((height, width), np.bool_)
+    like = np.empty((height, width), np.bool_)
     for y in range(0, height, 256):
-        mask[y : y + 256] = _close(rgb[y : y + 256], colour) & grown[rows[y : y + 256]][:, cols]
-    return Background(mask, _thin_lines(rgb, colour))
+        like[y : y + 256] = (np.abs(rgb[y : y + 256] - colour) <= _TOLERANCE).all(axis=-1)
+    # To the pixel: a line that is one pixel wide holds the sky back.
+    mask = _joined_to_top(like)
+    return None if mask.all() else Background(mask, _thin_lines(rgb, colour))
 
 
 def _thin_lines(rgb: Bytes, colour: npt.NDArray[np.int16]) -> Bytes:
@@ -60,16 +56,14 @@ def _thin_lines(rgb: Bytes, colour: npt.NDArray[np.int16]) -> Bytes:
     return np.where(np.asarray(thick) > 0, np.uint8(0), differs)
 
 
-def _close(rgb: Bytes, colour: npt.NDArray[np.int16]) -> Mask:
-    return np.asarray((np.abs(rgb.astype(np.int16) - colour) <= _TOLERANCE).all(axis=-1))
-
-
 def _joined_to_top(mask: Mask) -> Mask:
     """The part of `mask` joined to its first row, by sweeps down and up until nothing is added."""
     reached = np.zeros_like(mask)
     reached[0] = mask[0]
     count = -1
-    while count != (count := int(reached.sum())):
+    for _ in range(_SWEEPS):
+        if count == (count := int(reached.sum())):
+            break
         for order in (range(1, len(mask)), range(len(mask) - 2, -1, -1)):
             before = order.start - order.step
             for y in order:
@@ -84,13 +78,3 @@ def _spread(open_: Mask, seeds: Mask) -> Mask:
     holds = np.zeros(run[-1] + 1, np.bool_)
     holds[run[open_ & seeds]] = True
     return open_ & holds[run]
-
-
-def _grown(mask: Mask) -> Mask:
-    padded = np.pad(mask, 1)
-    height, width = mask.shape
-    out = np.zeros_like(mask)
-    for dy in range(3):
-        for dx in range(3):
-            out |= padded[dy : dy + height, dx : dx + width]
-    return out

@@ -202,6 +202,16 @@ def test_a_flat_background_becomes_sky_and_the_subject_stays() -> None:
     assert abs(subject[2] - subject[0]) < 25
 
 
+def test_a_line_of_one_pixel_holds_the_sky_back() -> None:
+    picture = np.full((800, 1280, 3), 255, np.uint8)
+    picture[[300, 600], 400:880] = 0
+    picture[300:601, [400, 879]] = 0
+    picture[650:, :] = (120, 110, 100)  # shaded, so that it is no drawing
+    out = pixels(render(encoded(picture))[0])
+    assert out[305:595, 405:875].min() > 220, "inside it is a white wall"
+    assert out[100, 640, 2] > out[100, 640, 0] + 40, "outside it is sky"
+
+
 def test_a_flat_ceiling_stays_when_the_prompt_says_it_is_indoors() -> None:
     top = pixels(render(encoded(on_background()), "a bright living room")[0])[10, 20]
     assert abs(top[2] - top[0]) < 25
