@@ -173,8 +173,8 @@ FAULTS = [
     Fault(
         "a secret without a version",
         "secrets.tf",
-        "  for_each       = local.first_versions",
-        '  for_each       = { for id, name in local.first_versions : id => name if id != "token-jwks" }',
+        "  for_each       = local.secret_ids",
+        '  for_each       = { for id, name in local.secret_ids : id => name if id != "token-jwks" }',
         "every_secret_exists",
     ),
     Fault(

@@ -123,6 +123,24 @@ def every_metric_counts_what_the_code_logs(plan):
 
 
 @rule
+def what_is_slow_can_be_told_from_what_is_not(plan):
+    for name, metric in metrics(plan).items():
+        for buckets in metric["bucket_options"]:
+            (said,) = buckets["exponential_buckets"]
+            assert said["growth_factor"] <= 1.5, f"{name}: a percentile is no better than its bucket"
+            assert said["scale"] * said["growth_factor"] ** said["num_finite_buckets"] >= 60_000, f"{name}: a minute, in ms"
+        assert not metric["disabled"], name
+
+
+@rule
+def a_label_is_called_as_what_it_says(plan):
+    for name, metric in metrics(plan).items():
+        for label, said in (metric["label_extractors"] or {}).items():
+            words = label.split("_")
+            assert said == f"EXTRACT(jsonPayload.{words[0]}{''.join(map(str.title, words[1:]))})", f"{name}: {label}"
+
+
+@rule
 def what_the_operator_asks_is_measured(plan):
     named = {name.removeprefix("renderiq_") for name in metrics(plan)}
     assert named >= {"renders", "deliveries", "dead_letters", "key_use", "request_ms", "credits_differ"}

@@ -59,8 +59,10 @@ def what_must_wake_somebody_does(plan):
     alerts = {r.key for r in plan.all("google_monitoring_alert_policy", "main")}
     assert alerts >= {"failing", "slow", "late", "dead_letters", "connections", "credits_differ", "no_sweep"}
     assert 'status=~"5.."' in asked
-    channels = {c["id"] for c in plan.keyed("google_monitoring_notification_channel").values()}
-    assert channels
+    told = plan.keyed("google_monitoring_notification_channel").values()
+    assert {c["labels"]["email_address"] for c in told} == set(plan.shown["variables"]["alert_emails"]["value"])
+    assert all(c["type"] == "email" and c["enabled"] is not False for c in told)
+    channels = {c["id"] for c in told}
     for alert in plan.all("google_monitoring_alert_policy"):
         assert set(alert.values["notification_channels"]) == channels, alert.values["display_name"]
         assert alert.values["enabled"] is not False

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.terraform.plan import Plan
-from tests.terraform.terraform import EVERYTHING, LOCAL_STATE, PROJECT, PYTHON, ROOT, SOURCE, Terraform
+from tests.terraform.terraform import EVERYTHING, PROJECT, PYTHON, ROOT, Terraform
 
 FILE = ROOT / "cloudbuild.yaml"
 PARSE = """
@@ -126,15 +126,6 @@ def shell_environment(tmp_path, reattach, build):
         | {"PROJECT_ID": PROJECT, "BUILD_ID": "0a1b2c3d-4e5f-6789-abcd-ef0123456789", "SHORT_SHA": ""}
         | {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
     )
-
-
-@pytest.fixture(scope="session")
-def bootstrap(tmp_path_factory, certain):
-    terraform = Terraform(tmp_path_factory.mktemp("bootstrap") / "terraform", certain, SOURCE / "bootstrap")
-    assert (terraform.folder / "zz_override.tf").read_text() == LOCAL_STATE
-    terraform.init()
-    connection = "projects/demo-project/locations/europe-west1/connections/github/repositories/api"
-    return Plan(terraform.plan("-var", f"project_id={PROJECT}", "-var", f"repository={connection}"))
 
 
 def test_the_builder_pushes_images_and_becomes_the_deployer_and_no_more(bootstrap):
