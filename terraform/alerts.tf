@@ -5,21 +5,20 @@ locals {
   slow_ms = 1000
   # A caller who prefers to wait is not served slowly.
   never_waits = [for name, row in local.public : name if !row.waits]
-  requests    = local.counted.requests
 
   alerts = {
     failing = {
       title    = "More than 2 % of the requests fail"
       severity = "CRITICAL"
       lasting  = "300s"
-      query    = "sum(rate(${local.requests}{status=~\"5..\"}[5m])) / sum(rate(${local.requests}[5m])) > 0.02 and sum(rate(${local.requests}[5m])) > 0.05"
+      query    = "sum(rate(${local.failed_requests}[5m])) / sum(rate(${local.counted.requests}[5m])) > 0.02 and sum(rate(${local.counted.requests}[5m])) > 0.05"
       help     = "Look at the newest errors of the function that fails, then at the database. `docs/runbook.md`, \"Requests fail\"."
     }
     slow = {
       title    = "A function's 95th percentile is above ${local.slow_ms} ms"
       severity = "WARNING"
       lasting  = "900s"
-      query    = "histogram_quantile(0.95, sum by (le, function) (rate(${local.counted.request_ms}_bucket{function=~\"${join("|", local.never_waits)}\"}[10m]))) > ${local.slow_ms}"
+      query    = "histogram_quantile(0.95, sum by (le, function) (rate(${replace(local.counted.request_ms, "}", ",function=~\"${join("|", local.never_waits)}\"}")}[10m]))) > ${local.slow_ms}"
       help     = "`docs/runbook.md`, \"Requests are slow\"."
     }
     late = {
@@ -61,7 +60,7 @@ locals {
       title    = "The sweep has not run for ten minutes"
       severity = "CRITICAL"
       lasting  = "600s"
-      query    = "absent(rate(${local.counted.tasks}{function=\"tasks_sweep\",status=\"204\"}[10m]) > 0)"
+      query    = "absent(rate(${replace(local.counted.tasks, "}", ",function=\"tasks_sweep\",status=\"204\"}")}[10m]) > 0)"
       help     = "Look at the scheduler job `sweep`, then at the function tasks-sweep."
     }
   }

@@ -128,7 +128,9 @@ def what_is_slow_can_be_told_from_what_is_not(plan):
         for buckets in metric["bucket_options"]:
             (said,) = buckets["exponential_buckets"]
             assert said["growth_factor"] <= 1.5, f"{name}: a percentile is no better than its bucket"
-            assert said["scale"] * said["growth_factor"] ** said["num_finite_buckets"] >= 60_000, f"{name}: a minute, in ms"
+            assert said["scale"] * said["growth_factor"] ** said["num_finite_buckets"] >= 60_000, (
+                f"{name}: a minute, in ms"
+            )
         assert not metric["disabled"], name
 
 
@@ -149,6 +151,15 @@ def what_the_operator_asks_is_measured(plan):
     assert {"outcome", "error_class"} <= labels["renderiq_deliveries"]
 
 
+#: Google's own metrics that are asked for, as PromQL writes them:
+#: https://cloud.google.com/monitoring/api/metrics_gcp_c
+GOOGLES = {
+    "cloudsql_googleapis_com:database_postgresql_num_backends",
+    "cloudtasks_googleapis_com:queue_depth",
+    "cloudtasks_googleapis_com:queue_task_attempt_delays_bucket",
+}
+
+
 def queries(plan):
     """Every PromQL text, by where it stands."""
     dashboard = json.loads(plan.one("google_monitoring_dashboard")["dashboard_json"])
@@ -166,12 +177,14 @@ def charts_and_alerts_ask_for_metrics_and_labels_that_exist(plan):
     made = metrics(plan)
     for title, query in queries(plan):
         asked = re.findall(r"logging_googleapis_com:user_(\w+?)(_bucket)?(?:\{([^}]*)\})?[\[\s)]", query)
-        googles = re.findall(r"(?:cloudsql|cloudtasks|run|loadbalancing)_googleapis_com:\w+", query)
-        assert asked or googles, title
+        googles = re.findall(r"(?:cloudsql|cloudtasks)_googleapis_com:\w+(?=\{monitored_resource=)", query)
+        assert len(asked) + len(googles) == query.count("_googleapis_com:") > 0, title
+        assert set(googles) <= GOOGLES, f"{title}: {set(googles) - GOOGLES}"
         for name, bucket, selector in asked:
             assert name in made, f"{title}: there is no metric {name}"
             assert bool(bucket) == bool(made[name]["value_extractor"]), f"{title}: {name}"
-            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+            assert selector.startswith('monitored_resource="cloud_run_revision"'), f"{title}: of several types, refused"
+            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector)) - {"monitored_resource"}
             grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
             known = set(made[name]["label_extractors"] or {}) | {"le"}
             assert labels | (grouped - {"queue_id"}) <= known, f"{title}: {labels | grouped} of {known}"
