@@ -44,7 +44,9 @@ def _files():
 def _blocks(plan):
     root = plan.shown["configuration"]["root_module"]
     calls = root.get("module_calls", {})
-    said = {r["address"]: r for r in (*root["resources"], *(r for c in calls.values() for r in c["module"]["resources"]))}
+    said = {
+        r["address"]: r for r in (*root["resources"], *(r for c in calls.values() for r in c["module"]["resources"]))
+    }
     told = defaultdict(dict)
     for resource in plan.resources:
         key = resource.module.split('"')[1] if resource.module else resource.key
@@ -68,7 +70,7 @@ def _arguments(resource, said):
     found = defaultdict(list)
     for path, text in _flat({name: value for name, value in resource.values.items() if name in given | blocks}):
         found[path].append(text)
-    return {path: ", ".join(texts) if len(texts) <= MANY else "..." for path, texts in found.items()}
+    return {path: ", ".join(dict.fromkeys(texts)) if len(texts) <= MANY else "..." for path, texts in found.items()}
 
 
 def _flat(value, path=""):

@@ -128,8 +128,8 @@ def what_is_kept_ends_by_the_names_that_the_code_gives(plan):
         if rule["action"][0]["type"] == "Delete"
     }
     assert set(ends) == named
-    for rule in plan.one("google_storage_bucket")["lifecycle_rule"]:
-        said = {name for name, value in rule["condition"][0].items() if value and "-of-" not in str(value)}
+    for end in plan.one("google_storage_bucket")["lifecycle_rule"]:
+        said = {name for name, value in end["condition"][0].items() if value and "-of-" not in str(value)}
         assert said <= {"age", "matches_prefix"}, f"it holds only where {said} does"
     kept = plan.shown["variables"]["retention"]["value"]
     assert ends == {"renders/": kept["results_days"], "uploads/": kept["uploads_days"]}
