@@ -1,5 +1,6 @@
 """cloudbuild.yaml: well-formed, in order, by accounts of its own, and its Terraform steps do what they say."""
 
+import hashlib
 import json
 import os
 import re
@@ -7,7 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.terraform.plan import Plan
+from tests.terraform.plan import Plan, container, template
+from tests.terraform.plan import environment as settings_of
 from tests.terraform.terraform import EVERYTHING, PROJECT, PYTHON, ROOT, Terraform
 
 FILE = ROOT / "cloudbuild.yaml"
@@ -48,7 +50,7 @@ def test_each_step_waits_for_the_one_before(build):
 
 
 def test_what_is_deployed_was_tested(build):
-    assert "make test" in step(build, "check")["script"]
+    assert step(build, "check")["script"].splitlines()[-1] == "make test", "whatever it says"
 
 
 @pytest.mark.parametrize("forgotten", ["_REGION", "_DOMAIN"])
@@ -82,28 +84,69 @@ def test_it_runs_as_the_builder_and_only_terraform_becomes_the_deployer(build):
     assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY", "an account of our own has no bucket for logs"
 
 
-def test_the_steps_deploy_a_given_image_as_they_stand(build, tmp_path, uncertain):
-    """From `push` to `apply`, with a shell, on a copy; only the backend's bucket is left out."""
-    image = json.loads(EVERYTHING.read_text())["image"]
+GIVEN = {
+    "_REGION": "europe-north1",
+    "_DOMAIN": "plugins.example.com",
+    "_ALERT_EMAILS": "a@example.com,b@example.com",
+    "_RESTARTED_AT": "2026-11-25T07:00:00Z",
+}
+IMAGE = json.loads(EVERYTHING.read_text())["image"]
+#: It keeps what it is asked, and tells the digest of what was pushed.
+DOCKER = f"""#!/bin/sh
+echo "$@" >> "$DOCKER_LOG"
+[ "$1" != inspect ] || echo {IMAGE}
+"""
+
+
+@pytest.mark.parametrize("given_image", [IMAGE, ""], ids=["a given image", "a new image"])
+def test_the_steps_deploy_as_they_stand(build, tmp_path, uncertain, given_image):
+    """From `build` to `apply`, with a shell, on a copy; only the backend's bucket is left out."""
     workspace = tmp_path / "workspace"
     terraform = Terraform(workspace_folder(workspace), uncertain)
-    environment = shell_environment(tmp_path, uncertain, build) | {
-        "_IMAGE": image,
-        "_REGION": "europe-west1",
-        "_DOMAIN": "api.example.com",
-        "_ALERT_EMAILS": "a@example.com,b@example.com",
-    }
+    environment = shell_environment(tmp_path, uncertain, build) | GIVEN | {"_IMAGE": given_image}
     for name in ("build", "push", "secrets", "plan", "apply"):
         script = step(build, name)["script"].replace("/workspace", str(workspace))
         script = script.replace(".venv/bin/python", str(ROOT / ".venv/bin/python"))
         done = subprocess.run(["bash"], input=script, cwd=workspace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
-    assert (workspace / "image").read_text() == image
-    state = json.loads(terraform.must("show", "-json"))
-    applied = Plan({"planned_values": state["values"]})
-    assert {s["template"][0]["containers"][0]["image"] for s in applied.services.values()} == {image}
-    assert len(applied.keyed("google_monitoring_notification_channel")) == 2
+    tag = f"{GIVEN['_REGION']}-docker.pkg.dev/{PROJECT}/renderiq/api:{environment['BUILD_ID']}"
+    asked = (tmp_path / "docker.log").read_text().splitlines() if (tmp_path / "docker.log").exists() else []
+    assert asked[:2] == ([] if given_image else [f"build --tag {tag} .", f"push {tag}"])
+    assert not asked or asked[2].endswith(tag), "the digest is another image's"
+    assert (workspace / "image").read_text() == IMAGE
     assert (workspace / "first-secrets.tfvars.json").stat().st_mode & 0o077 == 0
+    applied = Plan({"planned_values": json.loads(terraform.must("show", "-json"))["values"]})
+    deployed(applied, environment)
+
+
+def deployed(applied, environment):
+    """What was applied is what the substitutions said."""
+    assert {container(service)["image"] for service in applied.services.values()} == {IMAGE}
+    assert {service["location"] for service in applied.services.values()} == {GIVEN["_REGION"]}
+    restarted = {template(service)["annotations"]["renderiq/restarted-at"] for service in applied.services.values()}
+    assert restarted == {GIVEN["_RESTARTED_AT"]}
+    assert settings_of(applied.services["health"])["RENDERIQ_VERSION"] == environment["BUILD_ID"]
+    assert applied.one("google_compute_managed_ssl_certificate")["managed"][0]["domains"] == [GIVEN["_DOMAIN"]]
+    told = {c["labels"]["email_address"] for c in applied.keyed("google_monitoring_notification_channel").values()}
+    assert told == set(GIVEN["_ALERT_EMAILS"].split(","))
+    named = hashlib.md5(environment["BUILD_ID"].encode(), usedforsecurity=False).hexdigest()
+    assert applied.one("google_cloud_run_v2_job")["run_execution_token"].endswith(named[:8]), "no deployment of its own"
+
+
+def test_a_build_is_given_the_time_that_its_steps_may_take(build):
+    """The first apply makes the database, and waits for a migration of up to half an hour."""
+    assert int(build["timeout"].removesuffix("s")) >= 5400
+    assert not any("timeout" in one for one in build["steps"])
+
+
+def test_both_terraform_steps_are_the_version_that_is_pinned_for_the_tests(build):
+    wanted = step(build, "plan")["name"].rpartition(":")[2]
+    command, environment = [PYTHON, "-m", "tools.terraform.cli", "version"], {"PATH": "", "CHECKPOINT_DISABLE": "1"}
+    told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert f"Terraform v{wanted}" in told.stdout
+    for name in ("plan", "apply"):
+        assert 'init -backend-config="bucket=$PROJECT_ID-terraform"' in step(build, name)["script"]
+        assert "TF_INPUT=0" in step(build, name)["script"], "a question would never be answered"
 
 
 def workspace_folder(workspace):
@@ -118,13 +161,16 @@ def shell_environment(tmp_path, reattach, build):
     shim.write_text(
         f'#!/bin/sh\n[ "$1" = init ] && set -- init\nPATH="{os.environ["PATH"]}" exec {PYTHON} -m tools.terraform.cli "$@"\n'
     )
-    shim.chmod(0o755)
+    docker = shim.with_name("docker")
+    docker.write_text(DOCKER)
+    for made in (shim, docker):
+        made.chmod(0o755)
     return (
         dict(os.environ)
         | build["substitutions"]
         | {"PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TF_REATTACH_PROVIDERS": reattach}
         | {"PROJECT_ID": PROJECT, "BUILD_ID": "0a1b2c3d-4e5f-6789-abcd-ef0123456789", "SHORT_SHA": ""}
-        | {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull}
+        | {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull, "DOCKER_LOG": str(tmp_path / "docker.log")}
     )
 
 

@@ -7,6 +7,7 @@ prove: the base image and its Python, the user, Cloud SQL's connector, signBlob,
 
 import http.client
 import json
+import re
 import socket
 import time
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import pytest
 
 from common.auth.task_identity import STRIPPED_SIGNATURE
 from common.db import Connection, connect_url
-from tests.terraform.image import Image
+from tests.terraform.image import Image, variables_of_the_image
 from tests.terraform.plan import environment, secrets
 from tests.terraform.rules_metrics import counted
 from tests.terraform.terraform import ROOT, SOURCE
@@ -273,7 +274,18 @@ def test_the_image_holds_nothing_but_what_runs(image):
 def test_the_image_is_pinned_and_runs_as_nobody():
     text = (ROOT / "Dockerfile").read_text()
     bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM")]
-    assert all("@sha256:" in base for base in bases)
+    assert all(re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base) for base in bases)
     assert len(set(bases)) == 1
-    assert "USER nobody" in text
-    assert "--require-hashes" in text
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["nobody"]
+    assert re.findall(r"^RUN (\S+ ?\S* ?\S*)", text, re.MULTILINE) == [
+        "pip install --no-cache-dir",
+        "python -m compileall",
+    ]
+    assert "--no-deps --require-hashes" in text
+    assert text.rstrip().splitlines()[-2:] == ["USER nobody", 'CMD ["python", "-m", "functions_framework"]']
+
+
+def test_the_image_says_only_what_is_the_same_everywhere():
+    """One worker: the database pool is one process's, and is as large as its threads."""
+    said = {"FUNCTION_TARGET": "main", "PORT": "8080", "PYTHONPATH": "/app:/packages", "PYTHONUNBUFFERED": "1"}
+    assert variables_of_the_image() == said | {"WORKERS": "1"}
