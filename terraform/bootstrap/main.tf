@@ -22,6 +22,14 @@ resource "google_project_service" "api" {
   disable_on_destroy = false
 }
 
+# Who may act as any account of the project, as the deployer does, is as much as the most powerful of them: Google makes
+# some who are editors.
+resource "google_project_default_service_accounts" "nothing" {
+  project    = var.project_id
+  action     = "DEPRIVILEGE"
+  depends_on = [google_project_service.api]
+}
+
 resource "google_storage_bucket" "state" {
   name                        = "${var.project_id}-terraform"
   location                    = var.region

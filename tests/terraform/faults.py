@@ -790,5 +790,12 @@ FAULTS = [
         '  priority           = 65000\n  target_tags        = ["walled"]',
         "functions_reach_nothing",
     ),
+    Fault(
+        "a secret that is given another's value",
+        "secrets.tf",
+        "var.first_secrets[each.value]",
+        'var.first_secrets["token_private_key"]',
+        "a_secret_is_given",
+    ),
     Fault("a queue that gives up at once", "queues.tf", "max_attempts  = 20", "max_attempts  = 1", "a_queue_retries"),
 ]

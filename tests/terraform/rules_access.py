@@ -210,6 +210,15 @@ def every_secret_exists_and_has_a_version_before_it_is_read(plan):
 
 
 @rule
+def a_secret_is_given_the_value_that_is_called_as_it(plan):
+    """Where the value is from; the value itself is in no plan."""
+    root = plan.shown["configuration"]["root_module"]["resources"]
+    (said,) = [r["expressions"] for r in root if r["address"] == "google_secret_manager_secret_version.first"]
+    assert said["secret_data_wo"]["references"] == ["var.first_secrets", "each.value"]
+    assert said["secret"]["references"][:2] == ["google_secret_manager_secret.main", "each.key"]
+
+
+@rule
 def services_wait_for_what_they_need(plan):
     """What the module call depends on, so that the first apply works."""
     call = plan.shown["configuration"]["root_module"]["module_calls"]["function"]

@@ -231,6 +231,10 @@ def test_the_deployer_may_what_the_root_manages_and_no_more(bootstrap, plan):
     assert managed == {resource.type for resource in plan.resources}
 
 
+def test_no_account_that_the_deployer_may_act_as_is_more_than_it(bootstrap):
+    assert bootstrap.one("google_project_default_service_accounts")["action"] == "DEPRIVILEGE", "Google makes editors"
+
+
 def test_the_deployer_grants_only_what_functions_have(bootstrap, plan):
     (granting,) = [
         r.values
