@@ -21,6 +21,13 @@ locals {
       query    = "histogram_quantile(0.95, sum by (le, function) (rate(${replace(local.counted.request_ms, "}", ",function=~\"${join("|", local.never_waits)}\"}")}[10m]))) > ${local.slow_ms}"
       help     = "`docs/runbook.md`, \"Requests are slow\"."
     }
+    renders_fail = {
+      title    = "More than a quarter of the renders fail"
+      severity = "CRITICAL"
+      lasting  = "0s"
+      query    = "sum(increase(${local.failed_renders}[30m])) / sum(increase(${local.counted.renders_ended}[30m])) > 0.25 and sum(increase(${local.failed_renders}[30m])) > 5"
+      help     = "Their code tells whether it is the engine, the bucket, or workers that are lost. `docs/runbook.md`, \"Renders fail\"."
+    }
     late = {
       title    = "Due tasks are taken up more than a minute late"
       severity = "WARNING"

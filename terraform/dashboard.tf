@@ -11,6 +11,7 @@ locals {
   )
   failed_requests  = replace(local.counted.requests, "}", ",status=~\"5..\"}")
   refused_requests = replace(local.counted.requests, "}", ",status=~\"[45]..\"}")
+  failed_renders   = replace(local.counted.renders_ended, "}", ",status=\"failed\"}")
   failed_attempts  = replace(local.counted.deliveries, "}", ",error_class!=\"\"}")
 
   sql    = "cloudsql_googleapis_com:database_postgresql_num_backends{monitored_resource=\"cloudsql_database\"}"

@@ -602,6 +602,9 @@ FAULTS = [
         "an_alert_fires",
     ),
     Fault(
+        "renders that fail another way", "dashboard.tf", 'status=\\"failed\\"', 'status=\\"error\\"', "an_alert_fires"
+    ),
+    Fault(
         "a sweep that succeeds with another status",
         "alerts.tf",
         'status=\\"204\\"',
