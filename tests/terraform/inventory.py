@@ -55,6 +55,8 @@ def _blocks(plan):
         keys = [] if len(by_key) == 1 or OF_THE_TABLE.search(address) else [f"for each of {', '.join(sorted(by_key))}"]
         yield address, [*keys, *_after(said[address]), *_lines(address, by_key)]
     yield from ((f"module.{name}", list(_after(call))) for name, call in calls.items())
+    for name, provider_ in plan.shown["configuration"]["provider_config"].items():
+        yield f"provider {name}", [f"{path} = {value}" for path, value in _flat(provider_)]
     outputs = {name: of["value"] for name, of in plan.shown["planned_values"]["outputs"].items()}
     yield "outputs", [f"{name} = {value}" for name, value in _flat(outputs) if not OF_THE_TABLE.search(name)]
 
