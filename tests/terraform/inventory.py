@@ -42,22 +42,31 @@ def _files():
 
 
 def _blocks(plan):
-    root = plan.shown["configuration"]["root_module"]
-    calls = root.get("module_calls", {})
-    said = {
-        r["address"]: r for r in (*root["resources"], *(r for c in calls.values() for r in c["module"]["resources"]))
-    }
-    told = defaultdict(dict)
+    said, told = _configured(plan), defaultdict(dict)
     for resource in plan.resources:
         key = resource.module.split('"')[1] if resource.module else resource.key
         told[f"{resource.type}.{resource.name}"][str(key)] = _arguments(resource, said)
     for address, by_key in sorted(told.items()):
         keys = [] if len(by_key) == 1 or OF_THE_TABLE.search(address) else [f"for each of {', '.join(sorted(by_key))}"]
         yield address, [*keys, *_after(said[address]), *_lines(address, by_key)]
-    yield from ((f"module.{name}", list(_after(call))) for name, call in calls.items())
-    for name, provider_ in plan.shown["configuration"]["provider_config"].items():
-        yield f"provider {name}", [f"{path} = {value}" for path, value in _flat(provider_)]
-    outputs = {name: of["value"] for name, of in plan.shown["planned_values"]["outputs"].items()}
+    yield from _around(plan)
+
+
+def _configured(plan):
+    """What the plan tells of the configuration, by the resource's address."""
+    root = plan.shown["configuration"]["root_module"]
+    modules = [root, *(call["module"] for call in root.get("module_calls", {}).values())]
+    return {resource["address"]: resource for module in modules for resource in module["resources"]}
+
+
+def _around(plan):
+    """What is no resource: calls of modules, the provider, outputs."""
+    configuration = plan.shown["configuration"]
+    for name, call in configuration["root_module"].get("module_calls", {}).items():
+        yield f"module.{name}", list(_after(call))
+    for name, said in configuration["provider_config"].items():
+        yield f"provider {name}", [f"{path} = {value}" for path, value in _flat(said)]
+    outputs = {name: output["value"] for name, output in plan.shown["planned_values"]["outputs"].items()}
     yield "outputs", [f"{name} = {value}" for name, value in _flat(outputs) if not OF_THE_TABLE.search(name)]
 
 

@@ -78,8 +78,11 @@ def test_every_substitution_is_declared_and_used(build):
 
 def test_it_runs_as_the_builder_and_only_terraform_becomes_the_deployer(build):
     assert build["serviceAccount"].endswith("/builder@$PROJECT_ID.iam.gserviceaccount.com")
-    becoming = {one["id"] for one in build["steps"] if "GOOGLE_IMPERSONATE_SERVICE_ACCOUNT" in one["script"]}
-    assert becoming == {"plan", "apply"}
+    become = r'^export GOOGLE_IMPERSONATE_SERVICE_ACCOUNT="(.*)"$'
+    becoming = {one["id"]: re.findall(become, one["script"], re.MULTILINE) for one in build["steps"]}
+    deployer = ["deployer@$PROJECT_ID.iam.gserviceaccount.com"]
+    becoming = {name: whom for name, whom in becoming.items() if whom}
+    assert becoming == {"plan": deployer, "apply": deployer}
     assert len({step(build, name)["name"] for name in becoming}) == 1
     assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY", "an account of our own has no bucket for logs"
 
