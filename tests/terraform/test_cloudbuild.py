@@ -63,6 +63,11 @@ def test_nothing_is_built_for_a_place_that_was_not_named(build, forgotten, tmp_p
     assert forgotten in done.stderr
 
 
+def test_what_is_tested_runs_on_the_python_of_the_image(build):
+    (base,) = set(re.findall(r"^FROM (python:3\.\d+)-slim@", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert {step(build, name)["name"] for name in ("check", "secrets")} == {base}
+
+
 def test_a_failing_command_fails_its_step(build):
     for one in build["steps"]:
         shell, *lines = one["script"].splitlines()
@@ -107,11 +112,14 @@ def test_the_steps_deploy_as_they_stand(build, tmp_path, uncertain, given_image)
     workspace = tmp_path / "workspace"
     terraform = Terraform(workspace_folder(workspace), uncertain)
     environment = shell_environment(tmp_path, uncertain, build) | GIVEN | {"_IMAGE": given_image}
+    logged = ""
     for name in ("build", "push", "secrets", "plan", "apply"):
         script = step(build, name)["script"].replace("/workspace", str(workspace))
         script = script.replace(".venv/bin/python", str(ROOT / ".venv/bin/python"))
         done = subprocess.run(["bash"], input=script, cwd=workspace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
+        logged += done.stdout + done.stderr
+    assert not [name for name, value in made_secrets(workspace) if value in logged], "the build's log has a secret"
     tag = f"{GIVEN['_REGION']}-docker.pkg.dev/{PROJECT}/renderiq/api:{environment['BUILD_ID']}"
     asked = (tmp_path / "docker.log").read_text().splitlines() if (tmp_path / "docker.log").exists() else []
     assert asked[:2] == ([] if given_image else [f"build --tag {tag} .", f"push {tag}"])
@@ -120,6 +128,12 @@ def test_the_steps_deploy_as_they_stand(build, tmp_path, uncertain, given_image)
     assert (workspace / "first-secrets.tfvars.json").stat().st_mode & 0o077 == 0
     applied = Plan({"planned_values": json.loads(terraform.must("show", "-json"))["values"]})
     deployed(applied, environment)
+
+
+def made_secrets(workspace):
+    """Name and a line of each value that the build made, as JSON writes it."""
+    made = json.loads((workspace / "first-secrets.tfvars.json").read_text())["first_secrets"]
+    yield from ((name, max(json.dumps(value)[1:-1].split("\\n"), key=len)) for name, value in made.items())
 
 
 def deployed(applied, environment):
