@@ -106,28 +106,41 @@ echo "$@" >> "$DOCKER_LOG"
 """
 
 
-@pytest.mark.parametrize("given_image", [IMAGE, ""], ids=["a given image", "a new image"])
-def test_the_steps_deploy_as_they_stand(build, tmp_path, uncertain, given_image):
+def test_a_new_image_is_built_pushed_and_known_by_its_digest(build, tmp_path, uncertain):
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    environment = shell_environment(tmp_path, uncertain, build) | GIVEN
+    run_steps(build, ("build", "push"), workspace, environment)
+    tag = f"{GIVEN['_REGION']}-docker.pkg.dev/{PROJECT}/renderiq/api:{environment['BUILD_ID']}"
+    built, pushed, inspected = (tmp_path / "docker.log").read_text().splitlines()
+    assert (built, pushed) == (f"build --tag {tag} .", f"push {tag}")
+    assert inspected.endswith(tag), "the digest is another image's"
+    assert (workspace / "image").read_text() == IMAGE
+
+
+def test_the_steps_deploy_a_given_image_as_they_stand(build, tmp_path, uncertain):
     """From `build` to `apply`, with a shell, on a copy; only the backend's bucket is left out."""
     workspace = tmp_path / "workspace"
     terraform = Terraform(workspace_folder(workspace), uncertain)
-    environment = shell_environment(tmp_path, uncertain, build) | GIVEN | {"_IMAGE": given_image}
+    environment = shell_environment(tmp_path, uncertain, build) | GIVEN | {"_IMAGE": IMAGE}
+    logged = run_steps(build, ("build", "push", "secrets", "plan", "apply"), workspace, environment)
+    assert not (tmp_path / "docker.log").exists()
+    assert not [name for name, value in made_secrets(workspace) if value in logged], "the build's log has a secret"
+    assert (workspace / "image").read_text() == IMAGE
+    assert (workspace / "first-secrets.tfvars.json").stat().st_mode & 0o077 == 0
+    deployed(Plan({"planned_values": json.loads(terraform.must("show", "-json"))["values"]}), environment)
+
+
+def run_steps(build, names, workspace, environment):
+    """All that the steps print; each has to succeed."""
     logged = ""
-    for name in ("build", "push", "secrets", "plan", "apply"):
+    for name in names:
         script = step(build, name)["script"].replace("/workspace", str(workspace))
         script = script.replace(".venv/bin/python", str(ROOT / ".venv/bin/python"))
         done = subprocess.run(["bash"], input=script, cwd=workspace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
         logged += done.stdout + done.stderr
-    assert not [name for name, value in made_secrets(workspace) if value in logged], "the build's log has a secret"
-    tag = f"{GIVEN['_REGION']}-docker.pkg.dev/{PROJECT}/renderiq/api:{environment['BUILD_ID']}"
-    asked = (tmp_path / "docker.log").read_text().splitlines() if (tmp_path / "docker.log").exists() else []
-    assert asked[:2] == ([] if given_image else [f"build --tag {tag} .", f"push {tag}"])
-    assert not asked or asked[2].endswith(tag), "the digest is another image's"
-    assert (workspace / "image").read_text() == IMAGE
-    assert (workspace / "first-secrets.tfvars.json").stat().st_mode & 0o077 == 0
-    applied = Plan({"planned_values": json.loads(terraform.must("show", "-json"))["values"]})
-    deployed(applied, environment)
+    return logged
 
 
 def made_secrets(workspace):
