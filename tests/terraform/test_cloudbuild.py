@@ -89,6 +89,7 @@ def test_it_runs_as_the_builder_and_only_terraform_becomes_the_deployer(build):
     becoming = {name: whom for name, whom in becoming.items() if whom}
     assert becoming == {"plan": deployer, "apply": deployer}
     assert len({step(build, name)["name"] for name in becoming}) == 1
+    assert build["options"]["automapSubstitutions"] is True, "a script is not substituted in: it reads variables"
     assert build["options"]["logging"] == "CLOUD_LOGGING_ONLY", "an account of our own has no bucket for logs"
 
 
