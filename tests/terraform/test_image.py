@@ -21,6 +21,7 @@ from tests.terraform.plan import environment, secrets
 from tests.terraform.rules_metrics import counted
 from tests.terraform.terraform import ROOT, SOURCE
 from tools.local.identity import Issuer
+from tools.local.ports import free_ports
 
 TABLE = json.loads((SOURCE / "functions.json").read_text())["functions"]
 START_S = 30
@@ -36,7 +37,7 @@ def image(tmp_path_factory):
 @contextmanager
 def running(image, given, tmp_path):
     """The port of a started container."""
-    port = free_port()
+    (port,) = free_ports(1)
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = image.start(given | {"PORT": str(port)}, output)
@@ -46,12 +47,6 @@ def running(image, given, tmp_path):
         finally:
             process.terminate()
             process.wait(30)
-
-
-def free_port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 def wait_for(port, process, log):
