@@ -3,7 +3,8 @@
 
 locals {
   # What a need of the table is granted. `code` stands in the account's name, which has at most 30 characters. Who only
-  # signs URLs never talks to the bucket: their roles hold below the one folder that the URLs are of.
+  # signs URLs never talks to the bucket: their roles hold below the one folder that the URLs are of. Who talks to it has
+  # to be allowed to list, which no folder's condition lets: else an object that is not there is refused, not missing.
   needs = {
     database        = { code = "db", bucket_role = null, signs_below = null, queues = [], secrets = {} }
     delivery_queues = { code = "dq", bucket_role = null, signs_below = null, queues = local.delivery_queues, secrets = {} }

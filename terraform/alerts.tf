@@ -5,22 +5,28 @@ locals {
   slow_ms = 1000
   # A caller who prefers to wait is not served slowly.
   never_waits = [for name, row in local.public : name if !row.waits]
-  requests    = local.counted.requests
 
   alerts = {
     failing = {
       title    = "More than 2 % of the requests fail"
       severity = "CRITICAL"
       lasting  = "300s"
-      query    = "sum(rate(${local.requests}{status=~\"5..\"}[5m])) / sum(rate(${local.requests}[5m])) > 0.02 and sum(rate(${local.requests}[5m])) > 0.05"
+      query    = "sum(rate(${local.failed_requests}[5m])) / sum(rate(${local.counted.requests}[5m])) > 0.02 and sum(rate(${local.counted.requests}[5m])) > 0.05"
       help     = "Look at the newest errors of the function that fails, then at the database. `docs/runbook.md`, \"Requests fail\"."
     }
     slow = {
       title    = "A function's 95th percentile is above ${local.slow_ms} ms"
       severity = "WARNING"
       lasting  = "900s"
-      query    = "histogram_quantile(0.95, sum by (le, function) (rate(${local.counted.request_ms}_bucket{function=~\"${join("|", local.never_waits)}\"}[10m]))) > ${local.slow_ms}"
+      query    = "histogram_quantile(0.95, sum by (le, function) (rate(${replace(local.counted.request_ms, "}", ",function=~\"${join("|", local.never_waits)}\"}")}[10m]))) > ${local.slow_ms}"
       help     = "`docs/runbook.md`, \"Requests are slow\"."
+    }
+    renders_fail = {
+      title    = "More than a quarter of the renders fail"
+      severity = "CRITICAL"
+      lasting  = "0s"
+      query    = "sum(increase(${local.failed_renders}[30m])) / sum(increase(${local.counted.renders_ended}[30m])) > 0.25 and sum(increase(${local.failed_renders}[30m])) > 5"
+      help     = "Their code tells whether it is the engine, the bucket, or workers that are lost. `docs/runbook.md`, \"Renders fail\"."
     }
     late = {
       title    = "Due tasks are taken up more than a minute late"
@@ -68,7 +74,7 @@ locals {
       title    = "The sweep has not run for ten minutes"
       severity = "CRITICAL"
       lasting  = "600s"
-      query    = "absent(rate(${local.counted.tasks}{function=\"tasks_sweep\",status=\"204\"}[10m]) > 0)"
+      query    = "absent(rate(${replace(local.counted.tasks, "}", ",function=\"tasks_sweep\",status=\"204\"}")}[10m]) > 0)"
       help     = "Look at the scheduler job `sweep`, then at the function tasks-sweep."
     }
   }

@@ -2,15 +2,12 @@
 # a secret adds versions beside Terraform (docs/runbook.md).
 
 locals {
-  first_versions = {
-    token-private-key   = "token_private_key"
-    token-jwks          = "token_jwks"
-    webhook-secret-keys = "webhook_secret_keys"
-  }
+  # A secret is called as its variable is: no value can get into another's place.
+  secret_ids = { for name in ["token_private_key", "token_jwks", "webhook_secret_keys"] : replace(name, "_", "-") => name }
 }
 
 resource "google_secret_manager_secret" "main" {
-  for_each            = local.first_versions
+  for_each            = local.secret_ids
   secret_id           = each.key
   deletion_protection = true
   replication {
@@ -23,7 +20,7 @@ resource "google_secret_manager_secret" "main" {
 }
 
 resource "google_secret_manager_secret_version" "first" {
-  for_each       = local.first_versions
+  for_each       = local.secret_ids
   secret         = google_secret_manager_secret.main[each.key].id
   secret_data_wo = var.first_secrets[each.value]
   # Never raised: a value sent with a later apply is ignored.

@@ -165,6 +165,10 @@ variable "edge" {
   type        = object({ requests_per_minute_of_address = optional(number, 1200) })
   default     = {}
   nullable    = false
+  validation {
+    condition     = var.edge.requests_per_minute_of_address >= 60
+    error_message = "A plugin that polls makes one request a second."
+  }
 }
 
 variable "limits" {

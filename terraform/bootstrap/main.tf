@@ -22,6 +22,14 @@ resource "google_project_service" "api" {
   disable_on_destroy = false
 }
 
+# Who may act as any account of the project, as the deployer does, is as much as the most powerful of them: Google makes
+# some who are editors.
+resource "google_project_default_service_accounts" "nothing" {
+  project    = var.project_id
+  action     = "DEPRIVILEGE"
+  depends_on = [google_project_service.api]
+}
+
 resource "google_storage_bucket" "state" {
   name                        = "${var.project_id}-terraform"
   location                    = var.region
@@ -42,6 +50,7 @@ resource "google_storage_bucket" "state" {
   lifecycle {
     prevent_destroy = true
   }
+  depends_on = [google_project_service.api]
 }
 
 resource "google_artifact_registry_repository" "images" {
@@ -74,11 +83,13 @@ resource "google_artifact_registry_repository" "images" {
 resource "google_service_account" "builder" {
   account_id   = "builder"
   display_name = "Cloud Build: checks, builds, pushes"
+  depends_on   = [google_project_service.api]
 }
 
 resource "google_service_account" "deployer" {
   account_id   = "deployer"
   display_name = "Terraform: plans and applies"
+  depends_on   = [google_project_service.api]
 }
 
 resource "google_project_iam_member" "builder" {
@@ -128,8 +139,9 @@ resource "google_artifact_registry_repository_iam_member" "deployer" {
 
 resource "google_cloudbuild_trigger" "deploy" {
   count           = var.repository == null ? 0 : 1
+  depends_on      = [google_project_service.api]
   name            = "deploy"
-  description     = "main: check, build, push, plan, and after an approval apply."
+  description     = "main: after an approval check, build, push, plan and apply."
   location        = var.region
   service_account = google_service_account.builder.id
   filename        = "cloudbuild.yaml"

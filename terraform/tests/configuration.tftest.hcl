@@ -28,6 +28,14 @@ run "defaults" {
     error_message = "Every route rule looks at the method."
   }
   assert {
+    condition     = length(google_project_iam_member.engine) == 0
+    error_message = "Nobody asks Vertex AI as long as no model is named."
+  }
+  assert {
+    condition     = var.retention == { results_days = 90, uploads_days = 90 } && var.edge.requests_per_minute_of_address == 1200
+    error_message = "What docs/configuration.md and docs/costs.md count with."
+  }
+  assert {
     condition     = output.connections.in_a_rollout <= output.connections.available
     error_message = "The database has a connection for every thread, also in a rollout."
   }
@@ -55,6 +63,70 @@ run "a_zone_as_region" {
     region = "europe-west1-b"
   }
   expect_failures = [var.region]
+}
+
+run "a_project_that_is_none" {
+  command = plan
+  variables {
+    project_id = "Demo Project"
+  }
+  expect_failures = [var.project_id]
+}
+
+run "a_deployment_that_names_no_execution" {
+  command = plan
+  variables {
+    deployment = "Second try"
+  }
+  expect_failures = [var.deployment]
+}
+
+run "more_kept_warm_than_allowed" {
+  command = plan
+  variables {
+    service = { min_instances = 3, max_instances = 2 }
+  }
+  expect_failures = [var.service]
+}
+
+run "results_that_end_within_the_week" {
+  command = plan
+  variables {
+    retention = { results_days = 6 }
+  }
+  expect_failures = [var.retention]
+}
+
+run "an_issuer_without_an_audience" {
+  command = plan
+  variables {
+    credentials = { oidc_issuer = "https://issuer.example.com" }
+  }
+  expect_failures = [var.credentials]
+}
+
+run "an_issuer_by_plain_http" {
+  command = plan
+  variables {
+    credentials = { oidc_issuer = "http://issuer.example.com", oidc_audience = "plugins" }
+  }
+  expect_failures = [var.credentials]
+}
+
+run "an_edge_that_lets_nobody_in" {
+  command = plan
+  variables {
+    edge = { requests_per_minute_of_address = 0 }
+  }
+  expect_failures = [var.edge]
+}
+
+run "no_queue_for_deliveries" {
+  command = plan
+  variables {
+    queues = { delivery_queues = 0 }
+  }
+  expect_failures = [var.queues]
 }
 
 run "a_function_that_is_none" {

@@ -22,7 +22,7 @@ REVISIONS = [
 ]
 HEAD = REVISIONS[-1]
 #: What is only ever added to: money and what was sent.
-APPEND_ONLY = ["credit_entries", "webhook_attempts"]
+APPEND_ONLY = ["audit_events", "credit_entries", "webhook_attempts"]
 
 
 def alembic(url, *words, name="MIGRATIONS_DATABASE_URL"):
@@ -215,6 +215,23 @@ def test_what_is_append_only_cannot_be_changed_by_a_function(app, table):
     assert_denied(app, f"TRUNCATE {table}")
     for column in columns:
         assert_denied(app, f"UPDATE {table} SET {column['name']} = DEFAULT")
+
+
+@pytest.mark.parametrize("table", APPEND_ONLY)
+def test_nothing_that_a_function_may_delete_takes_with_it_what_is_append_only(app, table):
+    """A cascade runs as the owner of the tables."""
+    above = app.rows(
+        """
+        WITH RECURSIVE above AS (
+            SELECT :t::text::regclass::oid AS id
+            UNION
+            SELECT c.confrelid FROM pg_constraint c JOIN above ON c.conrelid = above.id WHERE c.confdeltype = 'c'
+        )
+        SELECT id::regclass::text AS name FROM above WHERE has_table_privilege('app', id, 'DELETE')
+        """,
+        t=table,
+    )
+    assert above == []
 
 
 @pytest.mark.parametrize("table", ["accounts", "credit_accounts", "renders", "plugin_api_keys"])

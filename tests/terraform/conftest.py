@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.terraform import inventory
 from tests.terraform.plan import Plan
 from tests.terraform.terraform import EVERYTHING, Terraform, provider
 from tools import secrets
@@ -41,3 +42,9 @@ def plan(tmp_path_factory, certain, secrets_file):
     terraform = Terraform(tmp_path_factory.mktemp("plan") / "terraform", certain)
     terraform.init()
     return Plan(terraform.plan(f"-var-file={EVERYTHING}", f"-var-file={secrets_file}"))
+
+
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory, certain):
+    """The bootstrap's plan, with a repository that deploys."""
+    return inventory.bootstrap(tmp_path_factory.mktemp("bootstrap") / "terraform", certain)

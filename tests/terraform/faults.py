@@ -173,8 +173,8 @@ FAULTS = [
     Fault(
         "a secret without a version",
         "secrets.tf",
-        "  for_each       = local.first_versions",
-        '  for_each       = { for id, name in local.first_versions : id => name if id != "token-jwks" }',
+        "  for_each       = local.secret_ids",
+        '  for_each       = { for id, name in local.secret_ids : id => name if id != "token-jwks" }',
         "every_secret_exists",
     ),
     Fault(
@@ -602,6 +602,9 @@ FAULTS = [
         "an_alert_fires",
     ),
     Fault(
+        "renders that fail another way", "dashboard.tf", 'status=\\"failed\\"', 'status=\\"error\\"', "an_alert_fires"
+    ),
+    Fault(
         "a sweep that succeeds with another status",
         "alerts.tf",
         'status=\\"204\\"',
@@ -692,4 +695,110 @@ FAULTS = [
         'lasting  = "86400s"',
         "alerts_can_be_made",
     ),
+    # What slipped through once.
+    Fault(
+        "a query that does not say of which resource",
+        "dashboard.tf",
+        "user_renderiq_${name}{${local.of_run}}",
+        "user_renderiq_${name}{}",
+        "charts_and_alerts",
+    ),
+    Fault(
+        "a metric of Google's that there is not",
+        "dashboard.tf",
+        "database_postgresql_num_backends",
+        "database_postgresql_backends",
+        "charts_and_alerts",
+    ),
+    Fault(
+        "labels taken for each other",
+        "metrics.tf",
+        'outcome = "outcome", error_class = "errorClass"',
+        'outcome = "errorClass", error_class = "outcome"',
+        "a_label",
+    ),
+    Fault(
+        "buckets that end too early", "metrics.tf", "num_finite_buckets = 40", "num_finite_buckets = 20", "what_is_slow"
+    ),
+    Fault(
+        "an address that is told nothing", "alerts.tf", "= each.value }", '= "nobody@example.org" }', "what_must_wake"
+    ),
+    Fault(
+        "a grant that has ended",
+        "accounts.tf",
+        '  role     = "roles/cloudtasks.enqueuer"',
+        '  role     = "roles/cloudtasks.enqueuer"\n  condition {\n    title      = "past"\n    expression = "false"\n  }',
+        "no_other_grant",
+    ),
+    Fault(
+        "an account that is switched off",
+        "accounts.tf",
+        '  account_id   = "tasks-caller"',
+        '  account_id   = "tasks-caller"\n  disabled     = true',
+        "every_account_can",
+    ),
+    Fault(
+        "a secret that ends",
+        "secrets.tf",
+        "= true\n",
+        '= true\n  ttl                 = "86400s"\n',
+        "secrets_stay_until",
+    ),
+    Fault(
+        "a secret's version that cannot be read",
+        "secrets.tf",
+        '  deletion_policy        = "ABANDON"',
+        '  deletion_policy        = "ABANDON"\n  enabled                = false',
+        "every_secret_exists",
+    ),
+    Fault(
+        "a revision whose name is taken",
+        FUNCTION,
+        "    service_account                  = var.service_account",
+        '    service_account                  = var.service_account\n    revision                         = "one"',
+        "every_deployment",
+    ),
+    Fault(
+        "a container that is looked for at another port",
+        FUNCTION,
+        "      image = var.image",
+        "      image = var.image\n      ports {\n        container_port = 9090\n      }",
+        "an_image_is_reached",
+    ),
+    Fault(
+        "an answer that is held for longer than it may",
+        "variables.tf",
+        "timeout_seconds = optional(number, 60)",
+        "timeout_seconds = optional(number, 30)",
+        "who_prefers_to_wait",
+    ),
+    Fault(
+        "results of which only old versions end",
+        "storage.tf",
+        "        age            = lifecycle_rule.value",
+        '        age            = lifecycle_rule.value\n        with_state     = "ARCHIVED"',
+        "what_is_kept",
+    ),
+    Fault(
+        "readers who have to pay",
+        "storage.tf",
+        "  uniform_bucket_level_access = true",
+        "  uniform_bucket_level_access = true\n  requester_pays              = true",
+        "the_bucket_is",
+    ),
+    Fault(
+        "a wall for some only",
+        "network.tf",
+        "  priority           = 65000",
+        '  priority           = 65000\n  target_tags        = ["walled"]',
+        "functions_reach_nothing",
+    ),
+    Fault(
+        "a secret that is given another's value",
+        "secrets.tf",
+        "var.first_secrets[each.value]",
+        'var.first_secrets["token_private_key"]',
+        "a_secret_is_given",
+    ),
+    Fault("a queue that gives up at once", "queues.tf", "max_attempts  = 20", "max_attempts  = 1", "a_queue_retries"),
 ]

@@ -135,6 +135,18 @@ def who_only_signs_urls_is_held_to_the_folder_that_they_are_of(plan):
 
 
 @rule
+def no_other_grant_is_held_to_anything(plan):
+    for resource in plan.resources:
+        if "_iam_" in resource.type and (resource.type, resource.name) != ("google_project_iam_member", "database"):
+            assert resource.type == "google_storage_bucket_iam_member" or not resource.values["condition"], resource.key
+
+
+@rule
+def every_account_can_be_used(plan):
+    assert not [r.key or r.name for r in plan.all("google_service_account") if r.values["disabled"]]
+
+
+@rule
 def nobody_is_everybody(plan):
     text = json.dumps(plan.shown["planned_values"])
     assert "allUsers" not in text
@@ -193,6 +205,17 @@ def every_secret_exists_and_has_a_version_before_it_is_read(plan):
         assert not version["secret_data"], "a value must not be in the state"
         assert version["secret_data_wo_version"] == "1", "another number would overwrite what was rotated"
         assert version["deletion_policy"] == "ABANDON", "what leaves the state must not leave Google"
+        assert version["enabled"] is not False
+        assert not version["is_secret_data_base64"], "the code reads it as it is"
+
+
+@rule
+def a_secret_is_given_the_value_that_is_called_as_it(plan):
+    """Where the value is from; the value itself is in no plan."""
+    root = plan.shown["configuration"]["root_module"]["resources"]
+    (said,) = [r["expressions"] for r in root if r["address"] == "google_secret_manager_secret_version.first"]
+    assert said["secret_data_wo"]["references"] == ["var.first_secrets", "each.value"]
+    assert said["secret"]["references"][:2] == ["google_secret_manager_secret.main", "each.key"]
 
 
 @rule
@@ -209,9 +232,11 @@ def services_wait_for_what_they_need(plan):
 
 
 @rule
-def deletion_of_secrets_is_refused(plan):
+def secrets_stay_until_somebody_takes_them_away(plan):
     for secret in plan.keyed("google_secret_manager_secret").values():
         assert secret["deletion_protection"] is True
+        assert not secret["ttl"]
+        assert "-of-" in (secret["expire_time"] or "-of-"), "it would delete itself"
 
 
 @rule

@@ -4,6 +4,7 @@ import re
 
 from common.domain.render_task import ENGINE_S
 from common.http import ready
+from common.http.endpoint import MAX_WAIT_S
 from tests.terraform.image import variables_of_the_image
 from tests.terraform.plan import container, environment, template
 from tests.terraform.rules import rule
@@ -77,6 +78,28 @@ def the_newest_revision_serves(plan):
 def a_render_may_take_as_long_as_its_engine(plan):
     seconds = int(template(plan.services["tasks_run_render"])["timeout"].removesuffix("s"))
     assert seconds >= ENGINE_S + 30, "what the engine made is stored after it"
+
+
+@rule
+def who_prefers_to_wait_is_not_cut_off(plan):
+    for name, row in plan.table.items():
+        seconds = int(template(plan.services[name])["timeout"].removesuffix("s"))
+        assert not row["waits"] or seconds >= MAX_WAIT_S + 15, f"{name} holds an answer for {MAX_WAIT_S} s, and works"
+
+
+@rule
+def every_deployment_is_a_revision_of_its_own(plan):
+    for name, service in plan.services.items():
+        assert not template(service)["revision"] or "-of-" in template(service)["revision"], f"{name}: taken once used"
+
+
+@rule
+def an_image_is_reached_at_the_port_and_by_the_protocol_that_it_speaks(plan):
+    for name, service in plan.services.items():
+        for port in container(service)["ports"]:
+            assert port["name"] != "h2c", f"{name}: the server speaks HTTP/1.1"
+            assert str(port["container_port"]) in ("0", variables_of_the_image()["PORT"]), name
+        assert not service["iap_enabled"], f"{name}: callers have no Google account"
 
 
 @rule

@@ -124,12 +124,41 @@ def every_metric_counts_what_the_code_logs(plan):
 
 
 @rule
+def what_is_slow_can_be_told_from_what_is_not(plan):
+    for name, metric in metrics(plan).items():
+        for buckets in metric["bucket_options"]:
+            (said,) = buckets["exponential_buckets"]
+            assert said["growth_factor"] <= 1.5, f"{name}: a percentile is no better than its bucket"
+            assert said["scale"] * said["growth_factor"] ** said["num_finite_buckets"] >= 60_000, (
+                f"{name}: a minute, in ms"
+            )
+        assert not metric["disabled"], name
+
+
+@rule
+def a_label_is_called_as_what_it_says(plan):
+    for name, metric in metrics(plan).items():
+        for label, said in (metric["label_extractors"] or {}).items():
+            words = label.split("_")
+            assert said == f"EXTRACT(jsonPayload.{words[0]}{''.join(map(str.title, words[1:]))})", f"{name}: {label}"
+
+
+@rule
 def what_the_operator_asks_is_measured(plan):
     named = {name.removeprefix("renderiq_") for name in metrics(plan)}
     assert named >= {"renders", "deliveries", "dead_letters", "key_use", "request_ms", "credits_differ"}
     labels = {name: set(metric["label_extractors"] or {}) for name, metric in metrics(plan).items()}
     assert "platform" in labels["renderiq_renders"]
     assert {"outcome", "error_class"} <= labels["renderiq_deliveries"]
+
+
+#: Google's own metrics that are asked for, as PromQL writes them:
+#: https://cloud.google.com/monitoring/api/metrics_gcp_c
+GOOGLES = {
+    "cloudsql_googleapis_com:database_postgresql_num_backends",
+    "cloudtasks_googleapis_com:queue_depth",
+    "cloudtasks_googleapis_com:queue_task_attempt_delays_bucket",
+}
 
 
 def queries(plan):
@@ -149,12 +178,14 @@ def charts_and_alerts_ask_for_metrics_and_labels_that_exist(plan):
     made = metrics(plan)
     for title, query in queries(plan):
         asked = re.findall(r"logging_googleapis_com:user_(\w+?)(_bucket)?(?:\{([^}]*)\})?[\[\s)]", query)
-        googles = re.findall(r"(?:cloudsql|cloudtasks|run|loadbalancing)_googleapis_com:\w+", query)
-        assert asked or googles, title
+        googles = re.findall(r"(?:cloudsql|cloudtasks)_googleapis_com:\w+(?=\{monitored_resource=)", query)
+        assert len(asked) + len(googles) == query.count("_googleapis_com:") > 0, title
+        assert set(googles) <= GOOGLES, f"{title}: {set(googles) - GOOGLES}"
         for name, bucket, selector in asked:
             assert name in made, f"{title}: there is no metric {name}"
             assert bool(bucket) == bool(made[name]["value_extractor"]), f"{title}: {name}"
-            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
+            assert selector.startswith('monitored_resource="cloud_run_revision"'), f"{title}: of several types, refused"
+            labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector)) - {"monitored_resource"}
             grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
             known = set(made[name]["label_extractors"] or {}) | {"le"}
             assert labels | (grouped - {"queue_id"}) <= known, f"{title}: {labels | grouped} of {known}"

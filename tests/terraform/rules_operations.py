@@ -57,10 +57,21 @@ def alerts_can_be_made_before_their_metrics_have_points(plan):
 def what_must_wake_somebody_does(plan):
     asked = " ".join(query for _, query in queries(plan))
     alerts = {r.key for r in plan.all("google_monitoring_alert_policy", "main")}
-    assert alerts >= {"failing", "slow", "late", "dead_letters", "connections", "credits_differ", "no_sweep"}
+    assert alerts >= {
+        "failing",
+        "renders_fail",
+        "slow",
+        "late",
+        "dead_letters",
+        "connections",
+        "credits_differ",
+        "no_sweep",
+    }
     assert 'status=~"5.."' in asked
-    channels = {c["id"] for c in plan.keyed("google_monitoring_notification_channel").values()}
-    assert channels
+    told = plan.keyed("google_monitoring_notification_channel").values()
+    assert {c["labels"]["email_address"] for c in told} == set(plan.shown["variables"]["alert_emails"]["value"])
+    assert all(c["type"] == "email" and c["enabled"] is not False for c in told)
+    channels = {c["id"] for c in told}
     for alert in plan.all("google_monitoring_alert_policy"):
         assert set(alert.values["notification_channels"]) == channels, alert.values["display_name"]
         assert alert.values["enabled"] is not False
@@ -74,6 +85,7 @@ def an_alert_fires_at_what_its_title_says(plan):
     ends = {
         "failing": ("More than 2 %", 'status=~"5.."', "> 0.02 and "),
         "slow": ("above 1000 ms", "histogram_quantile(0.95", "> 1000"),
+        "renders_fail": ("More than a quarter of the renders fail", 'status="failed"', "> 0.25 and "),
         "late": ("more than a minute late", "histogram_quantile(0.99", "> 60000"),
         "dead_letters": ("More than 20 deliveries were given up in an hour", "[1h]", "> 20"),
         "secrets_sealed": ("No configured key opens", "[15m]", "> 0"),
@@ -87,7 +99,7 @@ def an_alert_fires_at_what_its_title_says(plan):
         query = alerts[name]["conditions"][0]["condition_prometheus_query_language"][0]["query"]
         assert title in alerts[name]["display_name"], name
         assert asked in query, name
-        assert limit in query if name in ("failing", "no_sweep") else query.endswith(f") {limit}"), name
+        assert limit in query if name in ("failing", "no_sweep", "renders_fail") else query.endswith(f") {limit}"), name
 
 
 @rule

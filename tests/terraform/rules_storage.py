@@ -102,6 +102,7 @@ def the_bucket_is_nobodys_to_read(plan):
     assert bucket["public_access_prevention"] == "enforced"
     assert not bucket["force_destroy"]
     assert not bucket["website"]
+    assert not bucket["requester_pays"], "who has a signed URL has no project to pay with"
 
 
 @rule
@@ -127,6 +128,9 @@ def what_is_kept_ends_by_the_names_that_the_code_gives(plan):
         if rule["action"][0]["type"] == "Delete"
     }
     assert set(ends) == named
+    for end in plan.one("google_storage_bucket")["lifecycle_rule"]:
+        said = {name for name, value in end["condition"][0].items() if value and "-of-" not in str(value)}
+        assert said <= {"age", "matches_prefix"}, f"it holds only where {said} does"
     kept = plan.shown["variables"]["retention"]["value"]
     assert ends == {"renders/": kept["results_days"], "uploads/": kept["uploads_days"]}
     (given_up,) = [

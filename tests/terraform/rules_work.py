@@ -44,7 +44,7 @@ def every_queue_is_bounded_by_what_its_workers_hold(plan):
 def a_queue_retries_for_infrastructure_only(plan):
     for queue in plan.keyed("google_cloud_tasks_queue").values():
         (retry,) = queue["retry_config"]
-        assert 1 <= retry["max_attempts"] <= 20, queue["name"]
+        assert 10 <= retry["max_attempts"] <= 20, queue["name"]
         assert re.fullmatch(r"\d+(\.\d+)?s", retry["min_backoff"]), retry["min_backoff"]
         assert re.fullmatch(r"\d+(\.\d+)?s", retry["max_backoff"]), retry["max_backoff"]
         assert float(retry["min_backoff"][:-1]) < float(retry["max_backoff"][:-1]) <= 60
@@ -104,6 +104,9 @@ def functions_reach_nothing_in_the_network_but_the_database(plan):
     walls = {r.name: r.values for r in plan.all("google_compute_firewall")}
     assert {wall["direction"] for wall in walls.values()} == {"EGRESS"}
     assert not any(wall["disabled"] for wall in walls.values())
+    for wall in walls.values():
+        assert wall["network"] == plan.one("google_compute_network")["id"]
+        assert not (wall["target_tags"] or wall["target_service_accounts"]), "it would hold for some only"
     way, wall = walls["to_database"], walls["to_nothing_else"]
     assert way["priority"] < wall["priority"]
     assert way["allow"] == [{"protocol": "tcp", "ports": ["3307", "5432"]}]

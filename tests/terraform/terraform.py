@@ -22,7 +22,7 @@ class Terraform:
     """A copy of a configuration, and what Terraform says of it."""
 
     def __init__(self, folder: Path, reattach: str, source: Path = SOURCE):
-        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.auto.tfvars"))
         (folder / "zz_override.tf").write_text(LOCAL_STATE)
         self.folder = folder
         self._reattach = reattach

@@ -58,11 +58,23 @@ def test_checkov_finds_nothing_but_what_is_left_with_a_reason():
     assert skipped <= set(failed), f"no longer found: {skipped - set(failed)}"
 
 
-@pytest.mark.parametrize("name", DOCS)
-def test_links_between_documents_lead_somewhere(name):
-    path = ROOT / "docs" / f"{name}.md"
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
-        assert target.startswith("https://") or (path.parent / target).exists(), target
+PAGES = [ROOT / "README.md", SOURCE / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")]
+
+
+def anchors(page):
+    """What a page's headings are called in links, as GitHub makes them."""
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
+        if not target.startswith(("https://", "http://")):
+            to = page.parent / target if target else page
+            assert to.exists(), target
+            assert not anchor or anchor in anchors(to), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("name", DOCS)
@@ -147,6 +159,6 @@ def test_resources_in_the_documents_exist(name):
     for resource, key in re.findall(r"`(google_\w+)\.(\w+)`", text):
         assert f'resource "{resource}" "{key}"' in code, f"{resource}.{key}"
     for secret in re.findall(r"(?:--secret=|secrets versions add )([\w-]+)", text):
-        assert f"{secret} " in (SOURCE / "secrets.tf").read_text(), secret
+        assert f'"{secret.replace("-", "_")}"' in (SOURCE / "secrets.tf").read_text(), secret
     for instance in re.findall(r"gcloud sql instances clone (\S+)", text):
         assert f'name                = "{instance}"' in (SOURCE / "database.tf").read_text(), instance

@@ -7,6 +7,7 @@ prove: the base image and its Python, the user, Cloud SQL's connector, and Googl
 
 import http.client
 import json
+import re
 import socket
 import time
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ import pytest
 
 from common.auth.task_identity import STRIPPED_SIGNATURE
 from common.db import Connection, connect_url
-from tests.terraform.image import Image
+from tests.terraform.image import Image, variables_of_the_image
 from tests.terraform.plan import environment, secrets
 from tests.terraform.rules_metrics import counted
 from tests.terraform.terraform import ROOT, SOURCE
 from tools.local.identity import Issuer
+from tools.local.ports import free_ports
 
 TABLE = json.loads((SOURCE / "functions.json").read_text())["functions"]
 START_S = 30
@@ -35,7 +37,7 @@ def image(tmp_path_factory):
 @contextmanager
 def running(image, given, tmp_path):
     """The port of a started container."""
-    port = free_port()
+    (port,) = free_ports(1)
     log = tmp_path / "log"
     with log.open("wb") as output:
         process = image.start(given | {"PORT": str(port)}, output)
@@ -45,12 +47,6 @@ def running(image, given, tmp_path):
         finally:
             process.terminate()
             process.wait(30)
-
-
-def free_port():
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return trial.getsockname()[1]
 
 
 def wait_for(port, process, log):
@@ -273,7 +269,18 @@ def test_the_image_holds_nothing_but_what_runs(image):
 def test_the_image_is_pinned_and_runs_as_nobody():
     text = (ROOT / "Dockerfile").read_text()
     bases = [line.split()[1] for line in text.splitlines() if line.startswith("FROM")]
-    assert all("@sha256:" in base for base in bases)
+    assert all(re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", base) for base in bases)
     assert len(set(bases)) == 1
-    assert "USER nobody" in text
-    assert "--require-hashes" in text
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["nobody"]
+    assert re.findall(r"^RUN (\S+ ?\S* ?\S*)", text, re.MULTILINE) == [
+        "pip install --no-cache-dir",
+        "python -m compileall",
+    ]
+    assert "--no-deps --require-hashes" in text
+    assert text.rstrip().splitlines()[-2:] == ["USER nobody", 'CMD ["python", "-m", "functions_framework"]']
+
+
+def test_the_image_says_only_what_is_the_same_everywhere():
+    """One worker: the database pool is one process's, and is as large as its threads."""
+    said = {"FUNCTION_TARGET": "main", "PORT": "8080", "PYTHONPATH": "/app:/packages", "PYTHONUNBUFFERED": "1"}
+    assert variables_of_the_image() == said | {"WORKERS": "1"}

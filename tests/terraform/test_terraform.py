@@ -1,6 +1,8 @@
 """Terraform itself agrees: formatted, valid, its own tests pass, applied, and then there is nothing left to do."""
 
 import json
+import re
+from collections import Counter
 
 import pytest
 
@@ -8,6 +10,8 @@ from common.config import read
 from tests.terraform.plan import Plan, environment, secrets
 from tests.terraform.terraform import EVERYTHING, PROJECT, SOURCE, Terraform
 
+TFTEST = SOURCE / "tests" / "configuration.tftest.hcl"
+BLOCK = re.MULTILINE | re.DOTALL
 ROOTS = {"root": SOURCE, "bootstrap": SOURCE / "bootstrap"}
 
 
@@ -31,7 +35,16 @@ def test_the_configuration_is_valid(terraform):
 def test_terraform_test_passes(tmp_path, uncertain):
     made = Terraform(tmp_path / "terraform", uncertain)
     made.init()
-    assert "0 failed" in made.must("test", "-no-color")
+    runs = len(re.findall(r"^run \"", TFTEST.read_text(), re.MULTILINE))
+    assert f"{runs} passed, 0 failed" in made.must("test", "-no-color")
+
+
+def test_each_validation_is_seen_to_refuse():
+    """As many runs that are refused by a variable as it has validations, and one for each resource that has conditions."""
+    refused = Counter(re.findall(r"expect_failures = \[([\w.]+)\]", TFTEST.read_text()))
+    for name, body in re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', (SOURCE / "variables.tf").read_text(), BLOCK):
+        assert refused.pop(f"var.{name}", 0) >= body.count("  validation {"), name
+    assert set(refused) == {"google_cloud_tasks_queue.main", "google_sql_database_instance.main"}
 
 
 def test_what_is_planned_is_applied_and_nothing_is_left_to_do(tmp_path, uncertain, secrets_file, first_secrets):
