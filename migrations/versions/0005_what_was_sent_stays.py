@@ -6,7 +6,7 @@ append-only. The code only ever marks both as deleted.
 
 from alembic import op
 
-revision = "0008"
+revision = "0005"
 down_revision = "0004"
 branch_labels = None
 depends_on = None
