@@ -63,7 +63,7 @@ class Attempt(Response):
     error_class: ErrorClass | None
     error: str | None
     request_headers: dict[str, str]
-    response_headers: dict[str, str]
+    response_headers: Annotated[dict[str, str], Field(description="At most the first 8 KiB.")]
     response_body: Annotated[str, Field(description="At most the first 16 KiB.")] | None
 
 

@@ -18,6 +18,8 @@ from common.webhooks.schedule import parse_retry_after
 #: Of the status line and headers, interim answers' (1xx) among them.
 MAX_HEAD_BYTES = 64 << 10
 MAX_BODY_BYTES = 16 << 10
+#: Of the headers that are kept: a hundred attempts are shown in one answer of ours.
+MAX_KEPT_CHARACTERS = 8 << 10
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
@@ -46,7 +48,16 @@ def post(
 
 
 def _headers(received: http.client.HTTPMessage) -> dict[str, str]:
-    return {name.lower(): _text(", ".join(received.get_all(name, ()))) for name in received}
+    """The headers, cut where they have more than is kept."""
+    kept: dict[str, str] = {}
+    room = MAX_KEPT_CHARACTERS
+    for name in dict.fromkeys(map(str.lower, received)):
+        value = _text(", ".join(received.get_all(name, ())))[: max(0, room - len(name))]
+        room -= len(name) + len(value)
+        if room < 0:
+            break
+        kept[name] = value
+    return kept
 
 
 def _text(value: str) -> str:

@@ -32,7 +32,8 @@ class Timings:
 class Outcome:
     """What became of one attempt. `retry_after` in seconds; `response_body` raw, at most 16 KiB.
 
-    The values of `response_headers` hold no control characters; those of a repeated name are joined by commas.
+    `response_headers` are cut at 8 KiB; their values hold no control characters, and those of a repeated name are
+    joined by commas.
     """
 
     ok: bool = False

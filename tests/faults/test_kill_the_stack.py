@@ -7,8 +7,9 @@ from pathlib import Path
 from standardwebhooks import Webhook
 
 from tests.conftest import start_stack, stop_stack
+from tests.deliveries.conftest import until
 from tests.local.serving import descendants, gone_within_a_second
-from tests.local.tasks_stand_in import Receiver
+from tests.receiver import Receiver
 from tests.support import let_leases_end, time_of
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
@@ -18,10 +19,10 @@ def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_told_an
     data, picture = tmp_path / "data", tmp_path / "room.png"
     data.mkdir()
     picture.write_bytes(SNAPSHOT.read_bytes())
-    receiver = Receiver(status=204)
+    receiver = Receiver()
     first = start_stack(data)
     client = first.client()
-    webhook = client.register_webhook(f"{receiver.url}/hook", ["render.completed", "render.failed"])
+    webhook = client.register_webhook(receiver.url, ["render.completed", "render.failed"])
     order = client.render(client.upload(picture)["id"], "a room", quality="high")
     while client.call("GET", f"/renders/{order['id']}")["status"] == "queued":
         time.sleep(0.05)
@@ -40,10 +41,11 @@ def test_a_render_whose_stack_was_killed_finishes_after_a_restart_and_is_told_an
         assert (render["status"], render["cost"]) == ("succeeded", {"quoted": 4, "charged": 4})
         credits = client.credits()
         assert (credits["available"], credits["held"], credits["spent"]) == (996, 0, 4)
-        receiver.wait_for(1, 30)
-        events = [Webhook(webhook["secret"]).verify(each.body, each.headers) for each in receiver.got]
+        until(receiver.got.qsize, bool)
+        got = receiver.taken()
+        events = [Webhook(webhook["secret"]).verify(body, headers) for _, headers, body in got]
         assert {(event["type"], event["data"]["id"]) for event in events} == {("render.completed", order["id"])}
-        assert len({each.headers["webhook-id"] for each in receiver.got}) == 1
+        assert len({headers["webhook-id"] for _, headers, _ in got}) == 1
     finally:
         stop_stack(second)
-        receiver.close()
+        receiver.stop()

@@ -3,13 +3,13 @@
 import os
 import signal
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import start_stack, stop_stack
+from tests.deliveries.conftest import until
 from tests.support import request
 from tools.local.parts import pid_of
 
@@ -20,13 +20,6 @@ KEY = "the-one-order"
 def order(stack, upload):
     body = {"uploadId": upload, "prompt": "a room", "quality": "high"}
     return request(stack.base_url, "POST", "/renders", body=body, X_API_Key=stack.api_key, Idempotency_Key=KEY)
-
-
-def until(true):
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -72,11 +65,12 @@ def test_the_same_key_after_a_kill_half_way_makes_one_render_and_one_hold(tmp_pa
     thread = threading.Thread(target=post)
     with held_up(first) as waits:
         thread.start()
-        until(waits)
+        until(waits, bool)
         os.kill(pid_of("tools.local.gateway", data), signal.SIGKILL)
         thread.join()
     assert lost, "the call was answered"
-    until(lambda: not first.sql("SELECT 1 FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'"))
+    working = "SELECT 1 FROM pg_stat_activity WHERE usename = 'app' AND state <> 'idle'"
+    until(lambda: first.sql(working), lambda rows: rows == [])
     assert len(first.sql("SELECT 1 FROM renders")) == made
     stop_stack(first)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.webhooks.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from common.webhooks.exchange import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_KEPT_CHARACTERS
 from tests.webhooks.receivers import (
     GENEROUS_MS,
     HOST,
@@ -104,6 +104,23 @@ def test_headers_are_told_as_text_without_control_characters(answered):
     assert headers["x-nul"] == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31m"
     assert headers["x-latin"] == "\N{REPLACEMENT CHARACTER}"
     assert not any(re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value) for value in headers.values())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"X-Big: " + b"a" * 60_000, b"X-Late: 1"],
+        [b"X-%d: " % n + b"\xe9" * 1000 for n in range(60)],
+        [b"X" * 30_000 + b"%d: 1" % n for n in range(2)],
+        [b"X-Twice: " + b"a" * 1000] * 60,
+    ],
+    ids=["a long one", "many", "long names", "one name"],
+)
+def test_no_more_of_the_headers_is_kept_than_can_be_shown(answered, lines):
+    outcome = answered(b"\r\n".join([b"HTTP/1.1 503 Busy", b"Server: odd", *lines, b"Retry-After: 7", b"", b""]))
+    assert (outcome.status_code, outcome.retry_after) == (503, 7)
+    assert outcome.response_headers["server"] == "odd"
+    assert sum(len(name) + len(value) for name, value in outcome.response_headers.items()) <= MAX_KEPT_CHARACTERS
 
 
 def test_a_body_is_kept_as_it_came_whatever_it_is(answered):
