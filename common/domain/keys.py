@@ -76,7 +76,7 @@ def refuse_ungrantable(
         raise Forbidden(f"This key is bound to {named}, and so must the other one be.", code="platform_not_allowed")
     if caller.key_ends_at and not (ends_at and ends_at <= caller.key_ends_at):
         end = rfc3339(caller.key_ends_at)
-        raise Forbidden(f"This key ends at {end}, and so must the other one by then.", code="scope_not_grantable")
+        raise Forbidden(f"This key ends at {end}; the other one must end by then.", code="scope_not_grantable")
 
 
 def list_page(conn: Connection, caller: Caller, query: PageQuery) -> Page[Key]:

@@ -1,6 +1,7 @@
 """Which plugin is calling: what headers tell, and which version is too old."""
 
 import time
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from common import platforms
 from common.auth.limits import BUCKETS
 from common.config import ConfigError, read
 from common.platforms import PLATFORMS, Detected, below_minimum, detect
+from common.schemas.keys import Platform
 
 PLATFORM, VERSION, AGENT = "X-Renderiq-Platform", "X-Renderiq-Plugin-Version", "User-Agent"
 
@@ -78,9 +80,10 @@ def test_another_platforms_version_is_not_taken():
     assert detect({PLATFORM: "revit", AGENT: "Renderiq-Plugin/SketchUp/1.0"}) == Detected("revit", None, "header")
 
 
-def test_every_alias_leads_to_a_platform_and_every_platform_has_a_limit():
+def test_every_alias_leads_to_a_platform_and_every_platform_has_a_limit_and_may_have_keys():
     assert set(platforms.ALIASES.values()) <= set(PLATFORMS)
     assert set(BUCKETS) == {"unknown", *PLATFORMS}
+    assert get_args(Platform) == PLATFORMS
     assert [detect({PLATFORM: alias}).name for alias in platforms.ALIASES] == [*platforms.ALIASES.values()]
 
 
