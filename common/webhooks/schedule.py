@@ -35,7 +35,7 @@ def next_delay(
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """`Retry-After` in seconds (RFC 9110, 10.2.3): a number or a date; None for anything else."""
     text = (value or "").strip()
-    if re.fullmatch(r"[0-9]{1,10}", text):
+    if re.fullmatch(r"[0-9]+", text):
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
