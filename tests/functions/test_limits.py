@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import http_sf
 import pytest
@@ -70,6 +71,23 @@ def test_a_key_of_one_platform_escapes_its_limit_by_no_silence(full):
     ]
     assert left[0] == 29
     assert max(left[1:]) < 29
+
+
+def order(stack):
+    """An order that is refused only once it is paid for: nobody has the upload."""
+    body = {"uploadId": str(uuid4()), "prompt": "a room"}
+    sent = {"X-API-Key": stack.api_key, "X-Renderiq-Platform": "sketchup", "Idempotency-Key": str(uuid4())}
+    return request(stack.base_url, "POST", "/renders", body=body, **sent)
+
+
+def test_an_order_takes_ten_times_what_a_look_takes_or_nothing(full):
+    looks, orders = [get(full) for _ in range(4)], [order(full) for _ in range(3)]
+    assert [answer.code for answer in orders] == [*[orders[0].code] * 2, "rate_limited"]
+    assert orders[0].code != "rate_limited"
+    left = [fields(answer, "RateLimit")["platform"]["r"] for answer in (looks[-1], *orders)]
+    assert left[0] - left[1] >= 10 - 2
+    assert left[2] <= left[3], "a refused order takes nothing"
+    assert get(full).status == 200, "there is room for less"
 
 
 def test_after_the_wait_that_was_told_the_next_request_passes(full):
