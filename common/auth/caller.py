@@ -27,8 +27,7 @@ class Call:
 class Caller:
     """An account, by one of its sessions or API keys.
 
-    Of a key: the platforms that it is bound to (none: any), when the secret that was shown ends at the latest, and
-    whether a rotation has put another one in its place.
+    Of a key: the platforms that it is bound to (none: any), and its end, if it has one.
     """
 
     account_id: UUID
@@ -39,8 +38,7 @@ class Caller:
     key_id: UUID | None
     key_name: str | None
     key_platforms: frozenset[str]
-    key_ends_at: datetime | None
-    key_rotated_out: bool
+    key_expires_at: datetime | None
     session_id: UUID | None
     platform: Detected
     user_agent: str

@@ -35,9 +35,9 @@ def identify(
     (seconds a request) is what a call takes; a burst is a minute's worth. Nothing is taken when the credential is
     refused, when one bucket is too full, or when `spend` is false.
 
-    `platform` is what the call counts as. `key_ends_at` is when the secret that was shown ends at the latest.
-    `spent` tells whether the cost was taken; `user_full_s` and `platform_full_s` how full the buckets are after it,
-    in seconds until they are empty. `rotate_by` is set when a current secret is past 80 % of its key's greatest age.
+    `platform` is what the call counts as. `spent` tells whether the cost was taken; `user_full_s` and
+    `platform_full_s` how full the buckets are after it, in seconds until they are empty. `rotate_by` is set when a
+    current secret is past 80 % of its key's greatest age.
 
     GCRA, as told in docs/limits.md. An arrival beyond a minute and 10 s from now is garbage (a clock that
     jumped): it counts as now, so that it heals. READ COMMITTED is needed: the conflicting update sees the row
@@ -144,7 +144,7 @@ def identify(
         )
         SELECT j.verdict, j.kind, j.account_id, j.email, j.account_name, j.key_id, j.key_name, j.scopes,
                j.session_id, j.platform, j.platforms AS key_platforms, j.valid_until,
-               CASE WHEN j.kind = 'api_key' THEN least(j.expires_at, j.valid_until) END AS key_ends_at,
+               CASE WHEN j.kind = 'api_key' THEN j.expires_at END AS key_expires_at,
                s.account_id IS NOT NULL AS spent,
                CASE WHEN j.valid_until IS NULL AND m.at >= j.made_at + j.max_age_days * interval '1 day' * 0.8
                     THEN j.made_at + j.max_age_days * interval '1 day' END AS rotate_by,

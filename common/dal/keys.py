@@ -131,8 +131,7 @@ def rotate(conn: Connection, key_id: UUID, *, grace_s: int, sha256: bytes, hint:
             INSERT INTO plugin_api_key_secrets (key_id, sha256, hint)
             SELECT :key_id, :sha256::bytea, :hint::text FROM out
         )
-        SELECT c.lost,
-               CASE WHEN c.lost THEN c.hint ELSE o.hint END AS hint,
+        SELECT CASE WHEN c.lost THEN c.hint ELSE o.hint END AS hint,
                CASE WHEN c.lost THEN c.valid_until ELSE o.valid_until END AS valid_until
         FROM current c CROSS JOIN out o
         """,

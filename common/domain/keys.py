@@ -49,22 +49,18 @@ def rotate(conn: Connection, caller: Caller, key_id: UUID, body: RotateKey) -> R
     row = dal.lock(conn, caller.account_id, key_id)
     if row is None:
         raise NotFound
-    own = caller.key_id == key_id
-    refuse_ungrantable(caller, row["scopes"], row["platforms"], caller.key_ends_at if own else row["expires_at"])
+    refuse_ungrantable(caller, row["scopes"], row["platforms"], row["expires_at"])
     if not row["live"]:
         raise Conflict("The key has expired or was revoked; create another one.", code="key_not_rotatable")
     secret = api_keys.generate(settings().api_key_prefix)
     hint = api_keys.hint(secret)
     previous = dal.rotate(conn, key_id, grace_s=body.grace_seconds, sha256=api_keys.digest(secret), hint=hint)
-    if own and caller.key_rotated_out and not previous["lost"]:
-        # Its grace is for those who have not heard of the new secret; it must not become a life of its own.
-        raise Forbidden("This secret was rotated out: rotate with the current one.", code="scope_not_grantable")
     audit.by_caller(conn, caller, "key.rotated", key_id, hint=hint, previous=previous["hint"])
     return RotatedKey(id=key_id, key=secret, hint=hint, previous=PreviousSecret.model_validate(previous))
 
 
 def refuse_ungrantable(
-    caller: Caller, scopes: Sequence[str], platforms: Sequence[str], ends_at: datetime | None
+    caller: Caller, scopes: Sequence[str], platforms: Sequence[str], expires_at: datetime | None
 ) -> None:
     """A key can never pass on what it does not have: a scope, another platform, a longer life."""
     lacking = [scope for scope in scopes if scope not in caller.scopes]
@@ -74,9 +70,9 @@ def refuse_ungrantable(
     if bound and not (platforms and bound.issuperset(platforms)):
         named = ", ".join(sorted(bound))
         raise Forbidden(f"This key is bound to {named}, and so must the other one be.", code="platform_not_allowed")
-    if caller.key_ends_at and not (ends_at and ends_at <= caller.key_ends_at):
-        end = rfc3339(caller.key_ends_at)
-        raise Forbidden(f"This key ends at {end}; the other one must end by then.", code="scope_not_grantable")
+    if caller.key_expires_at and not (expires_at and expires_at <= caller.key_expires_at):
+        end = rfc3339(caller.key_expires_at)
+        raise Forbidden(f"This key expires at {end}; the other one must, too.", code="scope_not_grantable")
 
 
 def list_page(conn: Connection, caller: Caller, query: PageQuery) -> Page[Key]:
