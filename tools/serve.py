@@ -10,29 +10,35 @@ from typing import Any, NoReturn
 from tools.local.processes import StartError
 from tools.local.stack import ROOT, Running, Stack
 
+MAX_PORT = 65535
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main() -> int:
     """Serve; 1 when a part did not start or could not be kept alive."""
     parser = argparse.ArgumentParser(prog="python -m tools.serve", description=__doc__)
-    parser.add_argument("--port", type=int, default=8080, help="the one port for everything; 0: any free one")
+    parser.add_argument("--port", type=_port, default=8080, help="the one port for everything; 0: any free one")
     parser.add_argument("--data", type=Path, default=ROOT / ".local", help="where the stack's data lies")
     parser.add_argument("--not-durable", action="store_true", help="faster, and lost when the machine fails")
-    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this does")
+    parser.add_argument("--with-parent", type=int, metavar="PID", help="end when this process, our parent, does")
     arguments = parser.parse_args()
-    parent = os.getppid()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a folder may have any name
     for number in SIGNALS:
         signal.signal(number, _end)
     try:
         with Stack(arguments.data.resolve(), arguments.port, durable=not arguments.not_durable) as stack:
             print(_told(stack.start()), flush=True)
-            stack.keep_alive(lambda: not arguments.with_parent or os.getppid() == parent)
-    except StartError as error:
+            stack.keep_alive(lambda: arguments.with_parent in (None, os.getppid()))
+    except (StartError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: 0 to {MAX_PORT}")
+    return int(text)
 
 
 def _end(*_: Any) -> NoReturn:

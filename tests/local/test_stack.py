@@ -91,6 +91,23 @@ def test_ended_while_it_starts_it_leaves_nothing(tmp_path):
     assert not (data / "stack.json").exists()
 
 
+def test_a_parent_that_is_gone_before_it_has_started_ends_it_too(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Serving(tmp_path / "data", "--with-parent", str(gone.pid)) as serving:
+        assert serving.process.wait(LIMIT_S) == 0, serving.told
+
+
+def test_it_ends_when_its_data_is_removed(tmp_path):
+    data = tmp_path / "data"
+    with Serving(data) as serving:
+        serving.ready()
+        family = descendants(serving.process.pid)
+        data.rename(tmp_path / "removed")
+        assert f"{data} was removed" in serving.failed()
+        assert gone_within_a_second(family) == {}
+
+
 # What it keeps ------------------------------------------------------------------------------------------------------
 
 
@@ -164,22 +181,43 @@ def test_a_second_stack_on_the_same_data_is_told_and_disturbs_nothing(tmp_path):
         assert sign_in(data) == 200
 
 
-@pytest.mark.parametrize("name", ["config.json", "account.json"])
-def test_a_damaged_file_is_named(tmp_path, name):
+def test_a_file_that_is_damaged_or_of_another_version_is_named(tmp_path):
     data = tmp_path / "data"
     with Serving(data) as serving:
         serving.ready()
-    (data / name).write_text('{"ports":')
-    with Serving(data) as serving:
-        assert f"{name} is damaged" in serving.failed()
-        assert "Traceback" not in serving.told
+    for name in ("account.json", "config.json"):
+        whole = json.loads((data / name).read_text())
+        for damaged in ('{"ports":', "[]", "7", "{}", json.dumps({**whole, "ports": {"gateway": 8080}})):
+            (data / name).write_text(damaged)
+            with Serving(data) as serving:
+                assert f"{name} is damaged or of another version" in serving.failed()
+                assert "Traceback" not in serving.told
+        (data / name).write_text(json.dumps(whole))
 
 
-def test_a_data_folder_that_is_none_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with Serving(tmp_path / "file") as serving:
+@pytest.mark.parametrize("place", ["", "lock", "logs"])
+def test_a_data_folder_that_cannot_be_one_is_told(tmp_path, place):
+    obstacle = tmp_path / "data" / place
+    obstacle.parent.mkdir(exist_ok=True)
+    obstacle.mkdir() if place == "lock" else obstacle.write_text("")
+    with Serving(tmp_path / "data") as serving:
         assert "cannot be used" in serving.failed()
         assert "Traceback" not in serving.told
+
+
+def test_what_the_system_refuses_is_told_in_a_line(tmp_path):
+    data = tmp_path / "data"
+    (data / "config.json").mkdir(parents=True)
+    with Serving(data) as serving:
+        assert "config.json" in serving.failed()
+        assert "Traceback" not in serving.told
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_what_is_no_port_is_told(tmp_path, port):
+    with Serving(tmp_path / "data", port=port) as serving:
+        assert serving.process.wait(LIMIT_S) == 2
+        assert f"'{port}' is no port" in serving.told
 
 
 # Where it lies ------------------------------------------------------------------------------------------------------

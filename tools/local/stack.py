@@ -24,6 +24,7 @@ from tools.local.watch import Part, Watch
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("gateway", "postgres", "storage", "tasks")
+CONFIG = {"ports", "token_key", "jwks", "webhook_secret_key"}
 POLL_S = 0.1
 
 
@@ -46,6 +47,7 @@ class Stack:
     def __init__(self, data: Path, port: int | None = None, *, durable: bool = True) -> None:
         """Nothing is started yet."""
         self._data = data
+        self._lock = data / "lock"
         self._port = port
         self._durable = durable
         self._stop = ExitStack()
@@ -68,8 +70,6 @@ class Stack:
         self._take_lock()
         config = self._configured()
         ports = config["ports"]
-        for name in PARTS:
-            require_free(name, ports[name])
         storage, tasks = self._storage(ports), self._tasks(ports)
         postgres = Postgres(self._data / "postgres", ports["postgres"], durable=self._durable)
         self._parts.append(postgres)
@@ -97,6 +97,8 @@ class Stack:
         """Start again what dies, for as long as `wanted`. StartError when a part cannot be kept alive."""
         watch = Watch(self._parts)
         while wanted():
+            if not self._lock.exists():
+                raise StartError(f"{self._data} was removed, so the stack that ran on it ends")
             watch.look()
             time.sleep(POLL_S)
 
@@ -104,9 +106,9 @@ class Stack:
         """Make the folder, and be the only stack on it; what a killed one announced is no longer true."""
         try:
             (self._data / "logs").mkdir(parents=True, exist_ok=True)
+            lock = self._stop.enter_context(self._lock.open("w"))
         except OSError as error:
             raise StartError(f"{self._data} cannot be used: {error.strerror}") from None
-        lock = self._stop.enter_context((self._data / "lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,13 +116,15 @@ class Stack:
         (self._data / "stack.json").unlink(missing_ok=True)
 
     def _configured(self) -> dict[str, Any]:
-        """The ports and keys of this data folder, made with its first start."""
+        """The ports and keys of this data folder, made with its first start. StartError when a port is taken."""
         path = self._data / "config.json"
-        config = read_json(path) if path.exists() else self._new_config()
+        config = read_json(path, _whole) if path.exists() else self._new_config()
         if self._port:
             config["ports"]["gateway"] = self._port
+        for name in PARTS:
+            require_free(name, config["ports"][name])
         write_private(path, json.dumps(config, indent=2))
-        return dict(config)
+        return config
 
     def _new_config(self) -> dict[str, Any]:
         from cryptography.fernet import Fernet
@@ -191,6 +195,11 @@ class Stack:
         told = {_camel(name): value for name, value in asdict(running).items()}
         write_private(path, json.dumps(told, indent=2))
         self._stop.callback(path.unlink, missing_ok=True)
+
+
+def _whole(config: Any) -> bool:
+    """Whether `config` is one of ours (`Stack._new_config`)."""
+    return bool(config.keys() == CONFIG and config["ports"].keys() == set(PARTS))
 
 
 def announced(data: Path) -> Running:
