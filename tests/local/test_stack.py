@@ -96,6 +96,7 @@ def test_a_parent_that_is_gone_before_it_has_started_ends_it_too(tmp_path):
     gone.wait()
     with Serving(tmp_path / "data", "--with-parent", str(gone.pid)) as serving:
         assert serving.process.wait(LIMIT_S) == 0, serving.told
+        assert "ready" not in serving.told
 
 
 def test_it_ends_when_its_data_is_removed(tmp_path):

@@ -7,12 +7,11 @@ hosts survive a restart.
 import fcntl
 import json
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from tools.local import identity
 from tools.local.environment import BUCKET, SIGNER, TASKS_ACCOUNT, environment, queues
@@ -93,14 +92,13 @@ class Stack:
         self._announce(running)
         return running
 
-    def keep_alive(self, wanted: Callable[[], bool]) -> None:
-        """Start again what dies, for as long as `wanted`. StartError when a part cannot be kept alive."""
+    def keep_alive(self) -> NoReturn:
+        """Start again what dies, for ever. StartError when a part cannot be kept alive, or when the data is gone."""
         watch = Watch(self._parts)
-        while wanted():
-            if not self._lock.exists():
-                raise StartError(f"{self._data} was removed, so the stack that ran on it ends")
+        while self._lock.exists():
             watch.look()
             time.sleep(POLL_S)
+        raise StartError(f"{self._data} was removed, so the stack that ran on it ends")
 
     def _take_lock(self) -> None:
         """Make the folder, and be the only stack on it; what a killed one announced is no longer true."""
