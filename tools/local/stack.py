@@ -116,7 +116,7 @@ class Stack:
     def _configured(self) -> dict[str, Any]:
         """The ports and keys of this data folder, made with its first start. StartError when a port is taken."""
         path = self._data / "config.json"
-        config = read_json(path, _whole) if path.exists() else self._new_config()
+        config = read_config(self._data) if path.exists() else self._new_config()
         if self._port:
             config["ports"]["gateway"] = self._port
         for name in PARTS:
@@ -195,9 +195,9 @@ class Stack:
         self._stop.callback(path.unlink, missing_ok=True)
 
 
-def _whole(config: Any) -> bool:
-    """Whether `config` is one of ours (`Stack._new_config`)."""
-    return bool(config.keys() == CONFIG and config["ports"].keys() == set(PARTS))
+def read_config(data: Path) -> dict[str, Any]:
+    """The ports and keys of a data folder. StartError when they are damaged or of another version."""
+    return read_json(data / "config.json", lambda found: found.keys() == CONFIG and {*PARTS} == found["ports"].keys())
 
 
 def announced(data: Path) -> Running:
