@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import resource
 import select
 import shutil
 import signal
@@ -160,6 +161,19 @@ def test_a_service_that_does_not_answer_is_an_exit_status_of_its_own(stack):
 def test_a_key_in_a_file_is_as_good(stack, tmp_path):
     (tmp_path / "key").write_text(f"{stack.api_key}\n")
     assert run(stack, "--key-file", str(tmp_path / "key"), "credits", RENDERIQ_API_KEY="").returncode == 0
+
+
+def test_a_full_disk_keeps_no_picture_from_being_uploaded(stack, picture):
+    done = subprocess.run(
+        [sys.executable, "-m", "renderiq_client", "upload", str(picture)],
+        cwd=CLIENT,
+        env=environment(stack),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "its state cannot be kept" in done.stderr) == (0, True), done.stderr
 
 
 def test_an_interrupted_upload_says_how_to_go_on_and_does(stack, tmp_path):
