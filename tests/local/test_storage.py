@@ -126,6 +126,16 @@ def test_a_write_that_is_cut_short_changes_nothing(storage):
     assert storage.bucket().blob("cut write").download_as_bytes() == b"before"
 
 
+@pytest.mark.parametrize("length", ["Content-Length: x", "Content-Length: -1", "Transfer-Encoding: chunked"])
+def test_behind_a_body_of_no_known_length_no_request_is_read(storage, length):
+    url = urlsplit(storage.url)
+    with socket.create_connection((url.hostname, url.port), timeout=10) as conn:
+        conn.sendall(f"PUT /x HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\nGET /y HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answers = b"".join(iter(lambda: conn.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 411 ")
+
+
 def test_a_list_has_pages_prefixes_and_folders(storage):
     names = [f"list/{n:02}.png" for n in range(7)] + ["list/a/1", "list/a/2", "list/b/1"]
     for name in (*names, "lisu"):

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlsplit
 
 from tools.local.storage import json_api, xml_api
 from tools.local.storage.errors import StorageError
-from tools.local.storage.preconditions import number
 from tools.local.storage.request import WITHOUT_BODY, Bucket, Request
 
 
@@ -66,10 +65,10 @@ class Handler(Request):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = handle_request
 
     def _answer(self, is_json: bool) -> None:
-        if "transfer-encoding" in self.sent:
-            self.close_connection = True
+        if "transfer-encoding" in self.sent or not self.sent.get("content-length", "0").isdecimal():
+            self.close_connection = True  # where the next request would begin is not known
             raise StorageError(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
-        self.left = number(self.sent.get("content-length")) or 0
+        self.left = int(self.sent.get("content-length", 0))
         if self.command == "OPTIONS":
             self.send(200)
         elif is_json:
