@@ -26,7 +26,9 @@ def main() -> int:
     arguments = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a folder may have any name
     for number in SIGNALS:
-        signal.signal(number, _end)
+        # `nohup` has the end of its terminal ignored.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
     if arguments.with_parent is not None:
         threading.Thread(target=_end_with, args=(arguments.with_parent,), daemon=True).start()
     try:

@@ -81,6 +81,15 @@ def test_no_process_outlives_it(data, send_signal, number):
         assert not (data / "stack.json").exists()
 
 
+def test_with_nohup_it_outlives_its_terminal(data):
+    with Serving(data, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as serving:
+        serving.ready()
+        os.killpg(serving.process.pid, signal.SIGHUP)
+        assert sign_in(data) == 200
+        assert serving.process.poll() is None
+        assert serving.end() == 0
+
+
 @pytest.mark.skipif(not MAKE, reason="there is no make")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_no_process_outlives_make(data, number):
