@@ -351,8 +351,12 @@ def test_a_part_that_dies_is_started_again(served, tmp_path, part):
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: served.told.count("is started again") > lines, lambda: served.told)
 
+    port = json.loads((served.data / "config.json").read_text())["ports"].get(part.rpartition(".")[2])
+
     def works():
         try:
+            if port:
+                socket.create_connection(("127.0.0.1", port)).close()
             return sign_in(served.data) == 200
         except OSError:
             return False
