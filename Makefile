@@ -13,13 +13,13 @@ SETUP := $(VENV)/.ready
 .PHONY: help demo serve reset test test-terraform check lint types routes migrate bench samples lock
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-15s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(SETUP) ## Play a plugin's whole journey on the local stack (DATA= chooses its folder)
 	@$(BIN)/python -m tools.demo $(if $(DATA),--data "$(DATA)")
 
 serve: $(SETUP) ## Run the local stack until Ctrl-C (PORT=8080, 0 = any free one; DATA=.local)
-	@exec $(BIN)/python -m tools.serve --with-parent --port $(PORT) $(if $(DATA),--data "$(DATA)")
+	@exec $(BIN)/python -m tools.serve --with-parent $$PPID --port $(PORT) $(if $(DATA),--data "$(DATA)")
 
 reset: ## Empty the local stack's data
 	rm -rf .local .demo

@@ -35,6 +35,13 @@ locals {
       query    = "histogram_quantile(0.99, sum by (le, queue_id) (rate(${local.delays}[10m]))) > 60000"
       help     = "A queue is paused, or its workers are too few. `docs/runbook.md`, \"Deliveries or renders are late\"."
     }
+    tasks_fail = {
+      title    = "Internal tasks fail again and again"
+      severity = "WARNING"
+      lasting  = "0s"
+      query    = "sum(increase(${replace(local.counted.tasks, "}", ",status=~\"5..\"}")}[15m])) > 20"
+      help     = "Cloud Tasks tries them again, so nothing is lost; but one may never succeed. `docs/runbook.md`, \"Tasks fail\"."
+    }
     dead_letters = {
       title    = "More than 20 deliveries were given up in an hour"
       severity = "WARNING"

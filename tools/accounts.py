@@ -20,6 +20,8 @@ from common.db import Connection
 from common.domain import accounts
 from common.errors import Problem
 from common.schemas.base import rfc3339
+from tools.local.files import write_private
+from tools.local.processes import StartError
 
 Result = dict[str, Any] | list[dict[str, Any]]
 
@@ -29,7 +31,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser().parse_args(words)
     try:
         result: Result = given.run(given)
-    except (Problem, ConfigError, OSError, ValueError) as error:
+    except (Problem, ConfigError, StartError, OSError, ValueError) as error:
         sys.stderr.write(f"accounts: {error}\n")
         return 1
     print(json.dumps(result, indent=2, default=str) if given.json else readable(result))
@@ -55,10 +57,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--reason", default="", help="kept in the audit log")
     _command(commands, "keys", keys, "list the API keys of an account, a line a secret")
     _command(commands, "end-sessions", end_sessions, "sign an account out everywhere")
-    command = _common(commands.add_parser("rotate-signing-key", help="make a new key for access tokens"))
-    command.add_argument("--private-key", type=Path, help="where the new private key goes (not overwritten)")
-    command.add_argument("--jwks", type=Path, help="the JWKS document, which gets the new public key beside the old")
-    command.set_defaults(run=rotate_signing_key)
+    text = "make a new key for a local stack's access tokens (a deployed one: tools.secrets)"
+    _common(commands.add_parser("rotate-signing-key", help=text)).set_defaults(run=rotate_signing_key)
     return top
 
 
@@ -111,19 +111,14 @@ def end_sessions(given: argparse.Namespace) -> Result:
 
 
 def rotate_signing_key(given: argparse.Namespace) -> Result:
-    """A new private key, and the JWKS document with its public half before the one that still signs.
-
-    In the cloud the document is deployed first, then the private key, and an hour and a minute later, when the last
-    token of the old key has ended, the document without it (docs/runbook.md). A local stack is started again.
-    """
-    if given.data:
-        return _rotate_local(given.data)
-    if not given.private_key or not given.jwks:
-        raise ValueError("name --private-key and --jwks, or --data for a local stack")
-    private_key, jwks = _rotated(json.loads(given.jwks.read_text()))
-    _create_private(given.private_key, private_key)
-    given.jwks.write_text(json.dumps(jwks, indent=2) + "\n")
-    return {"kid": jwks["keys"][0]["kid"], "private_key": given.private_key, "jwks": given.jwks}
+    """A new private key; its public half is published before that of the old one, whose last tokens stay good."""
+    if not given.data:
+        raise ValueError("name a local stack's folder with --data; for a deployed one see docs/runbook.md")
+    config = _local_config(given.data)
+    config["token_key"], public_key = tokens.generate_key()
+    config["jwks"] = tokens.jwks([public_key, *config["jwks"]["keys"][:1]])
+    write_private(given.data / "config.json", json.dumps(config, indent=2))
+    return {"kid": public_key["kid"], "next": "start the stack again"}
 
 
 def readable(result: Result) -> str:
@@ -164,33 +159,11 @@ def _local_url(data: Path) -> str:
 
 
 def _local_config(data: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((data / "config.json").read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{data} is not the folder of a local stack") from None
-    return config
+    from tools.local.stack import read_config
 
-
-def _rotate_local(data: Path) -> Result:
-    config = _local_config(data)
-    config["token_key"], config["jwks"] = _rotated(config["jwks"])
-    draft = data / "config.json.new"
-    draft.touch(mode=0o600)
-    draft.write_text(json.dumps(config, indent=2))
-    draft.replace(data / "config.json")
-    return {"kid": config["jwks"]["keys"][0]["kid"], "next": "start the stack again"}
-
-
-def _rotated(jwks: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A new private key, and the document of its public half and the newest of `jwks`."""
-    private_key, public_key = tokens.generate_key()
-    return private_key, tokens.jwks([public_key, *jwks["keys"][:1]])
-
-
-def _create_private(path: Path, text: str) -> None:
-    """A new file that only its owner may read. FileExistsError."""
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_text(text)
+    if not (data / "config.json").exists():
+        raise ValueError(f"{data} is not the folder of a local stack")
+    return read_config(data)
 
 
 def _password(*, generate: bool) -> str:

@@ -47,7 +47,7 @@ SNAPSHOT_GB, RESULT_GB, KEPT_MONTHS, DOWNLOADS = 0.005, 0.003, 3, 2
 LOG_GIB = 20e-6
 TASK_OPERATIONS = 4
 #: What there is without any: a sweep each minute, uptime checks of six regions, two instances kept warm, deployments.
-SWEEPS, SWEEP_S, CHECKS, WARM, BUILDS, BUILD_MIN, ALERTS = 43_800, 0.3, 6 * 43_800, 2, 20, 12, 10
+SWEEPS, SWEEP_S, CHECKS, WARM, BUILDS, BUILD_MIN, ALERTS = 43_800, 0.3, 6 * 43_800, 2, 20, 12, 12
 
 
 def compute(renders: int) -> float:

@@ -27,6 +27,8 @@ PROMPT = "a bright living room in the morning, warm oak floor, soft daylight"
 SCOPES = ["uploads:write", "renders:write", "renders:read", "webhooks:write", "credits:read"]
 CHUNK = 256 << 10
 TIMEOUT_S = 30
+#: Fewer than a plugin's: what does not answer here has died.
+TRIES = 4
 RED, GREEN = 31, 32
 Got = queue.Queue[tuple[dict[str, str], bytes]]
 
@@ -69,7 +71,7 @@ def play(running: Running, data: Path) -> None:
     """What a plugin does, step by step."""
     from renderiq_client import Client
 
-    client = Client(running.base_url, platform="SketchUp", version="1.2.0")
+    client = Client(running.base_url, platform="SketchUp", version="1.2.0", tries=TRIES)
     with step("sign in"):
         client.sign_in(running.email, running.password, device="Demo laptop")
     with step("create an API key for the plugin"):
@@ -98,6 +100,8 @@ def play(running: Running, data: Path) -> None:
         with step("fetch the result"):
             picture = data / "pictures" / "rendered.jpg"
             client.download(render["output"]["files"][0], picture)
+        with step("delete the webhook"):
+            client.delete_webhook(webhook["id"])
         after = client.credits()
     require(after["available"] == before["available"] - render["cost"]["charged"], "the credits do not add up")
     require(after["held"] == before["held"], "credits are still held")
@@ -170,11 +174,11 @@ def step(name: str) -> Iterator[Callable[..., None]]:
 
     def tell(text: str, *, keep: bool = False) -> None:
         kept.extend([text] if keep else [])
-        if sys.stdout.isatty():
+        if live():
             print(f"\r\033[K  … {name}  {text}", end="", flush=True)
 
     def end(sign: str) -> None:
-        clear = "\r\033[K" if sys.stdout.isatty() else ""
+        clear = "\r\033[K" if live() else ""
         print(f"{clear}  {sign} {', '.join(kept):<62} {time.monotonic() - started:6.2f} s", flush=True)
 
     tell("")
@@ -200,9 +204,14 @@ def bar(done: int, total: int, width: int = 24) -> str:
     return "\N{BOX DRAWINGS HEAVY HORIZONTAL}" * full + "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (width - full)
 
 
+def live() -> bool:
+    """Whether this is printed on a terminal that can draw over a line."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def painted(colour: int, text: str) -> str:
     """`text` in a colour, where a person reads it and wants one (no-color.org)."""
-    return f"\033[{colour}m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+    return f"\033[{colour}m{text}\033[0m" if live() and not os.environ.get("NO_COLOR") else text
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def ensure(database_url: str, data: Path) -> dict[str, str]:
     """
     known = data / "account.json"
     if known.exists():
-        return read_json(known)
+        return read_json(known, lambda found: {"email", "password", "api_key"} == found.keys())
     made = {"email": EMAIL, "password": secrets.token_urlsafe(12), "api_key": api_keys.generate(KEY_PREFIX)}
     conn = Connection(db.connect_url(database_url))
     try:

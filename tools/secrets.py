@@ -27,17 +27,18 @@ def first() -> dict[str, dict[str, str]]:
     return {"first_secrets": values}
 
 
-def rotate(published: dict[str, Any]) -> dict[str, str]:
+def rotate(published: Any) -> dict[str, str]:
     """Files by name: the new private key, the JWKS document while both keys are good, and the one after that.
 
     ValueError when a rotation is under way already, or the document is none of ours.
     """
-    if len(published.get("keys", [])) != 1:
+    keys = published.get("keys") if isinstance(published, dict) else None
+    if not isinstance(keys, list) or len(keys) != 1:
         raise ValueError("a rotation begins with one published key: end the other one first")
     key, jwk = tokens.generate_key()
     return {
         "token-private-key.pem": key,
-        "jwks-both.json": json.dumps(tokens.jwks([jwk, *published["keys"]])),
+        "jwks-both.json": json.dumps(tokens.jwks([jwk, *keys])),
         "jwks-new.json": json.dumps(tokens.jwks([jwk])),
     }
 

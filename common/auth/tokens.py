@@ -66,7 +66,7 @@ def jwks(keys: Iterable[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     and for two keys with one `kid`.
     """
     listed = list(keys)
-    if any(set(key) != _PUBLIC_JWK for key in listed):
+    if any(not isinstance(key, dict) or set(key) != _PUBLIC_JWK for key in listed):
         raise ValueError("a JWKS holds public keys only")
     if len({key["kid"] for key in listed}) != len(listed):
         raise ValueError("two keys have the same kid")

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import resource
 import select
 import shutil
 import signal
@@ -34,13 +35,13 @@ def run(stack, *words, **env):
     )
 
 
-def on_terminal(stack, *words):
-    """What a person sees who runs this on a terminal of 100 columns."""
+def on_terminal(stack, *words, **env):
+    """What a person sees who runs this on a terminal."""
     master, slave = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "renderiq_client", *words],
         cwd=CLIENT,
-        env=environment(stack, COLUMNS="100"),
+        env=environment(stack, **env),
         stdout=subprocess.DEVNULL,
         stderr=slave,
     )
@@ -82,13 +83,28 @@ def test_progress_in_a_pipe_is_a_line_at_each_tenth_without_control_characters(s
     assert all(line.isprintable() for line in lines)
 
 
-def test_progress_on_a_terminal_is_one_line_that_moves(stack, tmp_path):
+@pytest.mark.parametrize(("columns", "full"), [(100, 28), (60, 20), (20, 0)])
+def test_progress_on_a_terminal_is_one_line_that_moves_and_fits(stack, tmp_path, columns, full):
     write_png(tmp_path / "large.png", 40 << 20)
-    seen = on_terminal(stack, "upload", str(tmp_path / "large.png"))
+    seen = on_terminal(stack, "upload", str(tmp_path / "large.png"), COLUMNS=str(columns), TERM="xterm")
     assert seen.count("\n") == 1
-    assert "█" * 28 in seen
+    assert "█" * full in seen
     assert "100 %" in seen
-    assert max(len(line) for line in seen.split("\r")) < 100 + len("\x1b[K")
+    assert max(len(line) for line in seen.split("\r")) < columns
+    assert all(line.isprintable() for line in seen.replace("\n", "\r").split("\r"))
+
+
+def test_progress_on_a_terminal_that_draws_nothing_is_plain_lines(stack, tmp_path):
+    write_png(tmp_path / "large.png", 9 << 20)
+    seen = on_terminal(stack, "upload", str(tmp_path / "large.png"), TERM="dumb")
+    assert seen.splitlines()[-1] == "upload 100 %"
+
+
+def test_what_the_encoding_has_no_letter_for_is_told_all_the_same(stack, picture):
+    words = ["render", str(picture), "--prompt", "ein größeres Zimmer", "--quality", "draft"]
+    done = run(stack, *words, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert r"gr\xf6\xdferes" in done.stdout
 
 
 def test_who_one_is_and_what_is_left_are_told(stack):
@@ -114,6 +130,10 @@ def test_a_refusal_is_one_clear_line_without_the_key(stack):
         (["upload", "/nowhere.png"], {}, 2, "No such file or directory"),
         (["--base-url", "http://example.com", "credits"], {}, 2, "base_url must be https://"),
         (["webhooks", "listen"], {}, 2, "set RENDERIQ_WEBHOOK_SECRET"),
+        (["upload", "renderiq_client"], {}, 2, "Is a directory"),
+        (["render", "/nowhere.png", "--prompt", "a", "--output", "/no/where.jpg"], {}, 2, "no file can be put at /no/"),
+        (["wait", "1", "--output", "/"], {}, 2, "no file can be put at /"),
+        (["webhooks", "listen", "--port", "65536"], {}, 2, "'65536' is no port"),
         (["wait", "0198c0de-0000-7000-8000-000000000000"], {}, 1, "404 not_found"),
         (["nonsense"], {}, 2, "invalid choice"),
     ],
@@ -124,6 +144,15 @@ def test_what_goes_wrong_is_told_in_a_line_and_by_the_exit_status(stack, words, 
     assert "Traceback" not in done.stderr
 
 
+def test_an_answer_that_cannot_be_written_is_told_in_a_line(stack):
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "renderiq_client", "credits"]
+        done = subprocess.run(
+            words, cwd=CLIENT, env=environment(stack), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (done.returncode, "No space left" in done.stderr.splitlines()[0]) == (2, True), done.stderr
+
+
 def test_a_service_that_does_not_answer_is_an_exit_status_of_its_own(stack):
     done = run(stack, "--base-url", "http://127.0.0.1:9", "--tries", "2", "credits")
     assert (done.returncode, "no answer: ConnectionRefusedError" in done.stderr) == (3, True), done.stderr
@@ -132,6 +161,19 @@ def test_a_service_that_does_not_answer_is_an_exit_status_of_its_own(stack):
 def test_a_key_in_a_file_is_as_good(stack, tmp_path):
     (tmp_path / "key").write_text(f"{stack.api_key}\n")
     assert run(stack, "--key-file", str(tmp_path / "key"), "credits", RENDERIQ_API_KEY="").returncode == 0
+
+
+def test_a_full_disk_keeps_no_picture_from_being_uploaded(stack, picture):
+    done = subprocess.run(
+        [sys.executable, "-m", "renderiq_client", "upload", str(picture)],
+        cwd=CLIENT,
+        env=environment(stack),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, "its state cannot be kept" in done.stderr) == (0, True), done.stderr
 
 
 def test_an_interrupted_upload_says_how_to_go_on_and_does(stack, tmp_path):

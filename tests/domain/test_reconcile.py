@@ -36,6 +36,12 @@ def test_the_operators_command_names_the_account_and_what_differs(database):
     assert str(bad.account_id) not in reconcile(database.app_url).stdout
 
 
+def test_books_that_cannot_be_read_are_told_in_a_line():
+    done = reconcile("postgresql://app:none@127.0.0.1:9/renderiq")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+    assert "cannot connect" in done.stderr
+
+
 def test_the_sweep_compares_the_books_once_a_day_and_logs_what_differs(stack):
     log = stack.data / "logs" / "gateway.log"
 

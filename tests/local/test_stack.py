@@ -40,6 +40,21 @@ def render(data, picture):
     return client.wait(order["id"], LIMIT_S)["status"]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The data of a stack that has run and ended."""
+    data = tmp_path_factory.mktemp("made") / "data"
+    with Serving(data) as serving:
+        serving.ready()
+    return data
+
+
+@pytest.fixture
+def data(made, tmp_path):
+    """Such data of the test's own: most do not ask for a first start, which takes three times as long."""
+    return shutil.copytree(made, tmp_path / "data")
+
+
 # How it ends --------------------------------------------------------------------------------------------------------
 
 
@@ -53,8 +68,7 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("send_signal", "number"), ENDS)
-def test_no_process_outlives_it(tmp_path, send_signal, number):
-    data = tmp_path / "data"
+def test_no_process_outlives_it(data, send_signal, number):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
@@ -67,10 +81,18 @@ def test_no_process_outlives_it(tmp_path, send_signal, number):
         assert not (data / "stack.json").exists()
 
 
+def test_with_nohup_it_outlives_its_terminal(data):
+    with Serving(data, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) as serving:
+        serving.ready()
+        os.killpg(serving.process.pid, signal.SIGHUP)
+        assert sign_in(data) == 200
+        assert serving.process.poll() is None
+        assert serving.end() == 0
+
+
 @pytest.mark.skipif(not MAKE, reason="there is no make")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
-def test_no_process_outlives_make(tmp_path, number):
-    data = tmp_path / "data"
+def test_no_process_outlives_make(data, number):
     with Serving(data, command=[MAKE, "serve", "PORT=0", f"DATA={data}"]) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
@@ -91,11 +113,27 @@ def test_ended_while_it_starts_it_leaves_nothing(tmp_path):
     assert not (data / "stack.json").exists()
 
 
+def test_a_parent_that_is_gone_before_it_has_started_ends_it_too(tmp_path):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    with Serving(tmp_path / "data", "--with-parent", str(gone.pid)) as serving:
+        assert serving.process.wait(LIMIT_S) == 0, serving.told
+        assert "ready" not in serving.told
+
+
+def test_it_ends_when_its_data_is_removed(data, tmp_path):
+    with Serving(data) as serving:
+        serving.ready()
+        family = descendants(serving.process.pid)
+        data.rename(tmp_path / "removed")
+        assert f"{data} was removed" in serving.failed()
+        assert gone_within_a_second(family) == {}
+
+
 # What it keeps ------------------------------------------------------------------------------------------------------
 
 
-def test_ports_account_keys_and_data_survive_a_restart(tmp_path):
-    data = tmp_path / "data"
+def test_ports_account_keys_and_data_survive_a_restart(data):
     with Serving(data) as serving:
         serving.ready()
         first = told(data)
@@ -111,16 +149,15 @@ def test_ports_account_keys_and_data_survive_a_restart(tmp_path):
         assert request(first["baseUrl"], "GET", "/auth/me", **held).status == 200
 
 
-def test_two_stacks_run_side_by_side_and_know_nothing_of_one_another(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    with Serving(one) as first, Serving(other) as second:
+def test_two_stacks_run_side_by_side_and_know_nothing_of_one_another(data, tmp_path):
+    other = tmp_path / "other"
+    with Serving(data) as first, Serving(other) as second:
         assert first.ready() != second.ready()
-        assert sign_in(one) == sign_in(other) == 200
-        assert request(told(other)["baseUrl"], "GET", "/credits", X_API_Key=told(one)["apiKey"]).status == 401
+        assert sign_in(data) == sign_in(other) == 200
+        assert request(told(other)["baseUrl"], "GET", "/credits", X_API_Key=told(data)["apiKey"]).status == 401
 
 
-def test_what_it_tells_is_complete_and_its_owners_only(tmp_path):
-    data = tmp_path / "data"
+def test_what_it_tells_is_complete_and_its_owners_only(data):
     with Serving(data) as serving:
         base_url = serving.ready()
         stack = told(data)
@@ -132,8 +169,7 @@ def test_what_it_tells_is_complete_and_its_owners_only(tmp_path):
             assert (data / name).stat().st_mode & 0o077 == 0, name
 
 
-def test_a_script_that_waits_does_not_read_what_a_killed_stack_announced(tmp_path):
-    data = tmp_path / "data"
+def test_a_script_that_waits_does_not_read_what_a_killed_stack_announced(data):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
@@ -155,8 +191,7 @@ def test_a_port_that_is_taken_is_told(tmp_path):
             assert f"port {port}, the gateway's, is taken; choose another with PORT=" in serving.failed()
 
 
-def test_a_second_stack_on_the_same_data_is_told_and_disturbs_nothing(tmp_path):
-    data = tmp_path / "data"
+def test_a_second_stack_on_the_same_data_is_told_and_disturbs_nothing(data, tmp_path):
     with Serving(data) as first:
         first.ready()
         with Serving(data, log=tmp_path / "second.out") as second:
@@ -164,38 +199,64 @@ def test_a_second_stack_on_the_same_data_is_told_and_disturbs_nothing(tmp_path):
         assert sign_in(data) == 200
 
 
-@pytest.mark.parametrize("name", ["config.json", "account.json"])
-def test_a_damaged_file_is_named(tmp_path, name):
-    data = tmp_path / "data"
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("account.json", lambda account: account | {"apiKey": "x"}),
+        ("config.json", lambda config: config | {"ports": {"gateway": 8080}}),
+        ("config.json", lambda config: config | {"newer": 1}),
+        ("config.json", lambda _: {}),
+        ("config.json", lambda _: 7),
+        ("config.json", lambda _: None),
+    ],
+)
+def test_a_file_that_is_damaged_or_of_another_version_is_named(data, name, change):
+    changed = change(json.loads((data / name).read_text()))
+    (data / name).write_text('{"ports":' if changed is None else json.dumps(changed))
     with Serving(data) as serving:
-        serving.ready()
-    (data / name).write_text('{"ports":')
-    with Serving(data) as serving:
-        assert f"{name} is damaged" in serving.failed()
+        assert f"{name} is damaged or of another version" in serving.failed()
         assert "Traceback" not in serving.told
 
 
-def test_a_data_folder_that_is_none_is_told(tmp_path):
-    (tmp_path / "file").write_text("")
-    with Serving(tmp_path / "file") as serving:
+@pytest.mark.parametrize("place", ["", "lock", "logs"])
+def test_a_data_folder_that_cannot_be_one_is_told(tmp_path, place):
+    obstacle = tmp_path / "data" / place
+    obstacle.parent.mkdir(exist_ok=True)
+    obstacle.mkdir() if place == "lock" else obstacle.write_text("")
+    with Serving(tmp_path / "data") as serving:
         assert "cannot be used" in serving.failed()
         assert "Traceback" not in serving.told
+
+
+def test_what_the_system_refuses_is_told_in_a_line(tmp_path):
+    data = tmp_path / "data"
+    (data / "config.json").mkdir(parents=True)
+    with Serving(data) as serving:
+        assert "config.json" in serving.failed()
+        assert "Traceback" not in serving.told
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_what_is_no_port_is_told(tmp_path, port):
+    with Serving(tmp_path / "data", port=port) as serving:
+        assert serving.process.wait(LIMIT_S) == 2
+        assert f"'{port}' is no port" in serving.told
 
 
 # Where it lies ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["with two  spaces", "Größe 日本 ✓", 'quote\'d "$HOME"'])
-def test_its_data_may_lie_in_a_folder_of_any_name(tmp_path, name):
-    data = tmp_path / name
+def test_its_data_may_lie_in_a_folder_of_any_name(tmp_path):
+    data = tmp_path / 'two  spaces, Größe 日本 ✓, quote\'d "$HOME"'
     with Serving(data) as serving:
         serving.ready()
         assert render(data, tmp_path / "room.png") == "succeeded"
 
 
-def test_its_data_may_be_told_relatively(tmp_path):
+def test_its_data_may_be_told_relatively(made, tmp_path):
     env = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tools.serve", "--port", "0", "--data", "here", "--not-durable"]
+    shutil.copytree(made, tmp_path / "here")
     with Serving(tmp_path / "here", command=command, cwd=tmp_path, env=env) as serving:
         serving.ready()
         assert told(tmp_path / "here")["dataDir"] == str(tmp_path / "here")
@@ -227,8 +288,7 @@ def test_killed_in_its_first_start_it_starts_the_next_time(tmp_path, moment):
         assert sign_in(data) == 200
 
 
-def test_killed_before_it_noted_the_accounts_password_it_makes_another(tmp_path):
-    data = tmp_path / "data"
+def test_killed_before_it_noted_the_accounts_password_it_makes_another(data):
     with Serving(data) as serving:
         serving.ready()
         before = told(data)
@@ -240,8 +300,7 @@ def test_killed_before_it_noted_the_accounts_password_it_makes_another(tmp_path)
 
 
 @pytest.mark.parametrize("left", ["as it was", "empty"])
-def test_all_of_it_killed_at_once_it_starts_again(tmp_path, left):
-    data = tmp_path / "data"
+def test_all_of_it_killed_at_once_it_starts_again(data, left):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
@@ -258,8 +317,7 @@ def test_all_of_it_killed_at_once_it_starts_again(tmp_path, left):
         assert sign_in(data) == 200
 
 
-def test_a_server_whose_supervisors_were_killed_is_gone_too(tmp_path):
-    data = tmp_path / "data"
+def test_a_server_whose_supervisors_were_killed_is_gone_too(data):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)
@@ -280,7 +338,7 @@ PARTS = [
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    data = tmp_path_factory.mktemp("parts") / "data"
+    data = tmp_path_factory.mktemp("parts") / "data"  # not `made`, whose ports the next tests use
     with Serving(data) as serving:
         serving.ready()
         yield serving
@@ -293,8 +351,12 @@ def test_a_part_that_dies_is_started_again(served, tmp_path, part):
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: served.told.count("is started again") > lines, lambda: served.told)
 
+    port = json.loads((served.data / "config.json").read_text())["ports"].get(part.rpartition(".")[2])
+
     def works():
         try:
+            if port:
+                socket.create_connection(("127.0.0.1", port)).close()
             return sign_in(served.data) == 200
         except OSError:
             return False
@@ -304,8 +366,7 @@ def test_a_part_that_dies_is_started_again(served, tmp_path, part):
     assert pid not in descendants(served.process.pid)
 
 
-def test_a_part_that_dies_again_and_again_ends_the_stack_and_is_told(tmp_path):
-    data = tmp_path / "data"
+def test_a_part_that_dies_again_and_again_ends_the_stack_and_is_told(data):
     with Serving(data) as serving:
         serving.ready()
         family = descendants(serving.process.pid)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 import time
 from urllib.parse import urlsplit
 
@@ -123,6 +124,16 @@ def test_a_write_that_is_cut_short_changes_nothing(storage):
         with conn.makefile("rb") as answer:
             assert b"IncompleteBody" in answer.read()
     assert storage.bucket().blob("cut write").download_as_bytes() == b"before"
+
+
+@pytest.mark.parametrize("length", ["Content-Length: x", "Content-Length: -1", "Transfer-Encoding: chunked"])
+def test_behind_a_body_of_no_known_length_no_request_is_read(storage, length):
+    url = urlsplit(storage.url)
+    with socket.create_connection((url.hostname, url.port), timeout=10) as conn:
+        conn.sendall(f"PUT /x HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\nGET /y HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answers = b"".join(iter(lambda: conn.recv(65536), b""))
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert answers.startswith(b"HTTP/1.1 411 ")
 
 
 def test_a_list_has_pages_prefixes_and_folders(storage):
@@ -265,6 +276,38 @@ def test_a_session_survives_that_the_server_is_killed(tmp_path):
     storage.child.stop()
 
 
+def test_of_an_object_that_was_cut_short_by_a_kill_nothing_stays(tmp_path):
+    storage = Storage(tmp_path)
+    files, url = tmp_path / "data" / "files", urlsplit(storage.sign("never", "PUT"))
+    with socket.create_connection((url.hostname, url.port)) as conn:
+        head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 100\r\n\r\n"
+        conn.sendall(f"{head}half".encode())
+        end = time.monotonic() + 5
+        while not list(files.iterdir()) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert len(list(files.iterdir())) == 1
+        storage.kill()
+    storage.start()
+    assert list(files.iterdir()) == []
+    storage.child.stop()
+
+
+def test_a_session_ends_after_a_week_and_leaves_nothing(tmp_path):
+    storage = Storage(tmp_path)
+    storage.bucket().blob("there").upload_from_string(b"x")
+    uri = begin(storage, "old")
+    put(uri, bytes(QUANTUM), 0, 2 * QUANTUM)
+    with sqlite3.connect(tmp_path / "data" / "index.sqlite") as db:
+        db.execute("UPDATE sessions SET created = created - 7 * 86400 - 1")
+    db.close()
+    assert ask(uri)[0] == 410
+    storage.kill()
+    storage.start()
+    assert ask(uri)[0] == 404
+    assert [file.read_bytes() for file in (tmp_path / "data" / "files").iterdir()] == [b"x"]
+    storage.child.stop()
+
+
 def test_a_canceled_session_is_gone(storage):
     uri = begin(storage, "canceled")
     assert exchange("DELETE", uri)[0] == 499
@@ -290,6 +333,24 @@ def test_a_size_that_is_told_at_the_end_ends_the_upload(storage):
     assert exchange("PUT", uri, data, {"Content-Range": f"bytes 0-{QUANTUM - 1}/*"})[0] == 308
     assert exchange("PUT", uri, b"", {"Content-Range": f"bytes */{QUANTUM}"})[0] == 200
     assert storage.bucket().blob("unknown size").download_as_bytes() == data
+
+
+def test_more_bytes_than_the_total_are_no_object(storage):
+    uri, data = begin(storage, "too long"), os.urandom(2 * QUANTUM)
+    assert exchange("PUT", uri, data, {"Content-Range": f"bytes 0-{len(data) - 1}/*"})[0] == 308
+    assert ask(uri, QUANTUM) == (308, f"bytes=0-{len(data) - 1}")
+    assert put(uri, data[:100], 0, 100)[0] == 308
+    assert not storage.bucket().blob("too long").exists()
+    assert ask(uri, len(data))[0] == 200
+
+
+def test_the_total_that_was_told_first_stays(storage):
+    headers = START | {"x-upload-content-length": str(QUANTUM + 1)}
+    started = exchange("POST", storage.sign("told", "RESUMABLE", headers=headers), headers=headers)
+    uri, data = started[1]["Location"], os.urandom(2 * QUANTUM)
+    assert exchange("PUT", uri, data, {"Content-Range": f"bytes 0-{len(data) - 1}/*"})[0] == 400
+    assert put(uri, data, 0, len(data))[0] == 400
+    assert put(uri, data[: QUANTUM + 1], 0, QUANTUM + 1)[0] == 200
 
 
 def test_a_session_for_an_object_that_exists_is_refused(storage):

@@ -4,6 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -73,12 +74,12 @@ def test_a_name_stays_taken_after_the_task_is_done_deleted_or_purged(tasks, rece
 
 
 def test_a_name_is_free_again_after_a_day(tmp_path):
-    store = Store(tmp_path / "tasks.sqlite")
-    body = {"httpRequest": {"url": URL}}
-    store.add("q", "q/tasks/a", body, 0.0, 0.0)
-    store.remove("q/tasks/a", 100.0)
-    assert store.add("q", "q/tasks/a", body, 0.0, 100.0 + 86399) is None
-    assert store.add("q", "q/tasks/a", body, 0.0, 100.0 + 86400) is not None
+    store, body = Store(tmp_path / "tasks.sqlite"), {"httpRequest": {"url": URL}}
+    with closing(store._db):
+        store.add("q", "q/tasks/a", body, 0.0, 0.0)
+        store.remove("q/tasks/a", 100.0)
+        assert store.add("q", "q/tasks/a", body, 0.0, 100.0 + 86399) is None
+        assert store.add("q", "q/tasks/a", body, 0.0, 100.0 + 86400) is not None
 
 
 def test_a_paused_queue_takes_tasks_and_sends_them_once_resumed(tasks, receiver):

@@ -60,6 +60,7 @@ def what_must_wake_somebody_does(plan):
     assert alerts >= {
         "failing",
         "renders_fail",
+        "tasks_fail",
         "slow",
         "late",
         "dead_letters",
@@ -89,6 +90,7 @@ def an_alert_fires_at_what_its_title_says(plan):
         "late": ("more than a minute late", "histogram_quantile(0.99", "> 60000"),
         "dead_letters": ("More than 20 deliveries were given up in an hour", "[1h]", "> 20"),
         "secrets_sealed": ("No configured key opens", "[15m]", "> 0"),
+        "tasks_fail": ("again and again", 'status=~"5.."', "> 20"),
         "mending": ("again and again", "[30m]", "> 20"),
         "credits_differ": ("do not agree", "[1d]", "> 0"),
         "no_sweep": ("not run for ten minutes", 'function="tasks_sweep",status="204"', "[10m]) > 0)"),

@@ -58,37 +58,6 @@ def test_checkov_finds_nothing_but_what_is_left_with_a_reason():
     assert skipped <= set(failed), f"no longer found: {skipped - set(failed)}"
 
 
-PAGES = [ROOT / "README.md", SOURCE / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "clients").rglob("*.md")]
-
-
-def anchors(page):
-    """What a page's headings are called in links, as GitHub makes them."""
-    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE):
-        yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_documents_lead_somewhere(page):
-    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text()):
-        if not target.startswith(("https://", "http://")):
-            to = page.parent / target if target else page
-            assert to.exists(), target
-            assert not anchor or anchor in anchors(to), f"{target}#{anchor}"
-
-
-@pytest.mark.parametrize("name", DOCS)
-def test_commands_and_names_in_the_documents_exist(name):
-    text = (ROOT / "docs" / f"{name}.md").read_text()
-    for target in re.findall(r"`make ([a-z][a-z-]*)`", text):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
-    for module in re.findall(r"python -m (tools[\w.]*)", text):
-        as_path = ROOT / module.replace(".", "/")
-        assert as_path.with_suffix(".py").exists() or (as_path / "__main__.py").exists(), module
-    for file in re.findall(r"`(terraform/[\w./-]+|common/[\w./-]+|functions/[\w./-]+|tests/[\w./-]+)`", text):
-        assert (ROOT / file).exists(), file
-
-
 def test_every_alert_leads_to_a_page_that_tells_what_to_do():
     alerts = (SOURCE / "alerts.tf").read_text()
     for document, heading in re.findall(r"`(docs/\w+\.md)`(?:, \\\"([^\\]+)\\\")?", alerts):

@@ -1,19 +1,23 @@
 """The small files of a data folder."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tools.local.processes import StartError
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What a file holds. StartError when it is damaged."""
+def read_json(path: Path, whole: Callable[[Any], bool]) -> dict[str, Any]:
+    """What a file holds. StartError when it is damaged, or written by another version: when it is not `whole`."""
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-    except ValueError:
-        raise StartError(f"{path} is damaged; `make reset` begins anew, or choose another folder with DATA=") from None
-    return found
+        if whole(found):
+            return found
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass
+    told = "is damaged or of another version; `make reset` begins anew, or choose another folder with DATA="
+    raise StartError(f"{path} {told}")
 
 
 def write_private(path: Path, text: str) -> None:

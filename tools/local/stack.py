@@ -7,12 +7,11 @@ hosts survive a restart.
 import fcntl
 import json
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from tools.local import identity
 from tools.local.environment import BUCKET, SIGNER, TASKS_ACCOUNT, environment, queues
@@ -24,6 +23,7 @@ from tools.local.watch import Part, Watch
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("gateway", "postgres", "storage", "tasks")
+CONFIG = {"ports", "token_key", "jwks", "webhook_secret_key"}
 POLL_S = 0.1
 
 
@@ -46,6 +46,7 @@ class Stack:
     def __init__(self, data: Path, port: int | None = None, *, durable: bool = True) -> None:
         """Nothing is started yet."""
         self._data = data
+        self._lock = data / "lock"
         self._port = port
         self._durable = durable
         self._stop = ExitStack()
@@ -68,8 +69,6 @@ class Stack:
         self._take_lock()
         config = self._configured()
         ports = config["ports"]
-        for name in PARTS:
-            require_free(name, ports[name])
         storage, tasks = self._storage(ports), self._tasks(ports)
         postgres = Postgres(self._data / "postgres", ports["postgres"], durable=self._durable)
         self._parts.append(postgres)
@@ -93,20 +92,21 @@ class Stack:
         self._announce(running)
         return running
 
-    def keep_alive(self, wanted: Callable[[], bool]) -> None:
-        """Start again what dies, for as long as `wanted`. StartError when a part cannot be kept alive."""
+    def keep_alive(self) -> NoReturn:
+        """Start again what dies, for ever. StartError when a part cannot be kept alive, or when the data is gone."""
         watch = Watch(self._parts)
-        while wanted():
+        while self._lock.exists():
             watch.look()
             time.sleep(POLL_S)
+        raise StartError(f"{self._data} was removed, so the stack that ran on it ends")
 
     def _take_lock(self) -> None:
         """Make the folder, and be the only stack on it; what a killed one announced is no longer true."""
         try:
             (self._data / "logs").mkdir(parents=True, exist_ok=True)
+            lock = self._stop.enter_context(self._lock.open("w"))
         except OSError as error:
             raise StartError(f"{self._data} cannot be used: {error.strerror}") from None
-        lock = self._stop.enter_context((self._data / "lock").open("w"))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,13 +114,15 @@ class Stack:
         (self._data / "stack.json").unlink(missing_ok=True)
 
     def _configured(self) -> dict[str, Any]:
-        """The ports and keys of this data folder, made with its first start."""
+        """The ports and keys of this data folder, made with its first start. StartError when a port is taken."""
         path = self._data / "config.json"
-        config = read_json(path) if path.exists() else self._new_config()
+        config = read_config(self._data) if path.exists() else self._new_config()
         if self._port:
             config["ports"]["gateway"] = self._port
+        for name in PARTS:
+            require_free(name, config["ports"][name])
         write_private(path, json.dumps(config, indent=2))
-        return dict(config)
+        return config
 
     def _new_config(self) -> dict[str, Any]:
         from cryptography.fernet import Fernet
@@ -191,6 +193,11 @@ class Stack:
         told = {_camel(name): value for name, value in asdict(running).items()}
         write_private(path, json.dumps(told, indent=2))
         self._stop.callback(path.unlink, missing_ok=True)
+
+
+def read_config(data: Path) -> dict[str, Any]:
+    """The ports and keys of a data folder. StartError when they are damaged or of another version."""
+    return read_json(data / "config.json", lambda found: found.keys() == CONFIG and {*PARTS} == found["ports"].keys())
 
 
 def announced(data: Path) -> Running:

@@ -16,6 +16,7 @@ from renderiq_client.errors import NetworkError, RenderiqError
 from renderiq_client.listen import EVENTS, Receiver, registered
 from renderiq_client.transport import TRIES
 
+LOCAL = "http://127.0.0.1:8080"
 REFUSED, WRONG, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 EPILOG = """\
 The API key comes from RENDERIQ_API_KEY or from --key-file, never from the command line, where others would see it.
@@ -51,6 +52,7 @@ class Command:
     def render(self) -> Any:
         """The whole job; the answer is the render, with `savedTo`."""
         client, given = self.client(), self.given
+        _check_place(given.output or given.picture)
         upload = self._upload(client, "snapshot")
         order = client.render(upload["id"], given.prompt, quality=given.quality)
         return self._finish(client, order["id"], given.output, given.picture)
@@ -59,6 +61,7 @@ class Command:
         """Wait for a render that was ordered before, and save it when asked to."""
         client, given = self.client(), self.given
         if given.output:
+            _check_place(given.output)
             return self._finish(client, given.render_id, given.output, given.output)
         return self._ended(client, given.render_id)
 
@@ -111,11 +114,13 @@ class Command:
 def main(words: Optional[list[str]] = None) -> int:
     """The exit status."""
     command = Command(parser().parse_args(words))
+    # An answer may hold what the terminal's or the file's encoding has no letter for.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        result = command.given.run(command)
+        _show(command.given.run(command), as_json=command.given.json)
     except KeyboardInterrupt:
-        erase = "\r\x1b[K" if sys.stderr.isatty() else ""  # the terminal's own ^C
-        print(f"{erase}renderiq: interrupted{_hinted(command)}", file=sys.stderr)
+        over = "\r" if sys.stderr.isatty() else ""  # the terminal's own ^C
+        print(f"{over}renderiq: interrupted{_hinted(command)}", file=sys.stderr)
         return INTERRUPTED
     except (NetworkError, TimeoutError) as error:
         print(f"renderiq: {error}{_hinted(command)}", file=sys.stderr)
@@ -126,8 +131,6 @@ def main(words: Optional[list[str]] = None) -> int:
     except (Usage, OSError, ValueError) as error:
         print(f"renderiq: {error}", file=sys.stderr)
         return WRONG
-    if result is not None:
-        print(json.dumps(result, indent=2) if command.given.json else readable(result))
     return 0
 
 
@@ -139,7 +142,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--base-url", default=os.environ.get("RENDERIQ_BASE_URL", "http://127.0.0.1:8080"))
+    told = f"default: RENDERIQ_BASE_URL, else {LOCAL}"
+    top.add_argument("--base-url", default=os.environ.get("RENDERIQ_BASE_URL", LOCAL), metavar="URL", help=told)
     top.add_argument("--key-file", type=Path, help="a file that holds the API key")
     top.add_argument("--auto-rotate", action="store_true", help="rotate the key in --key-file when it is time")
     top.add_argument("--tries", type=int, default=TRIES, metavar="N", help="how often to try what fails for a while")
@@ -164,7 +168,7 @@ def parser() -> argparse.ArgumentParser:
         required=True, metavar="COMMAND"
     )
     command = _add(webhooks, "listen", Command.listen, "print and verify the webhooks that arrive at a local port")
-    command.add_argument("--port", type=int, default=0, help="default: any free one")
+    command.add_argument("--port", type=_port, default=0, help="default: any free one")
     command.add_argument("--secret-file", type=Path, help="a file that holds the secret (or RENDERIQ_WEBHOOK_SECRET)")
     command.add_argument(
         "--register",
@@ -177,10 +181,27 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _show(result: Any, *, as_json: bool) -> None:
+    if result is not None:
+        print(json.dumps(result, indent=2) if as_json else readable(result), flush=True)
+
+
+def _check_place(path: Path) -> None:
+    """Usage when no file can be put there: told before anything is sent, or paid for."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise Usage(f"no file can be put at {path}")
+
+
 def _add(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
     return command
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
 
 
 def _secret(file: Optional[Path], variable: str, flag: str) -> str:

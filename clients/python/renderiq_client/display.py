@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -11,16 +12,21 @@ WIDTH = 28
 REDRAW_S = 0.1
 
 
+def live() -> bool:
+    """Whether standard error is a terminal that can draw over a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 class Bar:
     """One job's progress, on standard error. Called with what is done and with all there is, in bytes."""
 
     def __init__(self, label: str) -> None:
         """Nothing is shown yet."""
         self._label = label
-        self._live = sys.stderr.isatty()
+        self._live = live()
         self._began = time.monotonic()
         self._first = -1
-        self._drawn_at, self._tenth, self._open = 0.0, -1, False
+        self._drawn_at, self._tenth, self._length = 0.0, -1, 0
 
     def __call__(self, done: int, total: int) -> None:
         """Show that `done` of `total` is done."""
@@ -34,28 +40,30 @@ class Bar:
 
     def close(self) -> None:
         """Leave the line, so that what is printed next has its own."""
-        if self._open:
+        if self._length:
             print(file=sys.stderr, flush=True)
-            self._open = False
+            self._length = 0
 
     def _draw(self, done: int, total: int) -> None:
         now = time.monotonic()
         if done < total and now - self._drawn_at < REDRAW_S:
             return
-        self._drawn_at, self._open = now, True
-        line = self._line(done, max(total, 1), now - self._began)
-        columns = shutil.get_terminal_size().columns
-        print(f"\r\x1b[K{line[: columns - 1]}", end="", file=sys.stderr, flush=True)
+        line = self._line(done, max(total, 1), now - self._began, shutil.get_terminal_size().columns - 1)
+        # Over what stood there, without control sequences, which not every console of Windows knows.
+        print(f"\r{line:<{self._length}}", end="", file=sys.stderr, flush=True)
+        self._drawn_at, self._length = now, len(line)
         if done >= total:
             self.close()
 
-    def _line(self, done: int, total: int, took_s: float) -> str:
-        filled = done * WIDTH // total
-        bar = "█" * filled + "░" * (WIDTH - filled)
+    def _line(self, done: int, total: int, took_s: float, columns: int) -> str:
         rate = (done - self._first) / took_s if took_s > 0.5 else 0
         left = f"  {_time((total - done) / rate)} left" if rate and done < total else ""
         speed = f"  {_size(rate)}/s" if rate else ""
-        return f"  {self._label}  {bar} {done * 100 // total:3} %  {_size(done)} of {_size(total)}{speed}{left}"
+        told = f" {done * 100 // total:3} %  {_size(done)} of {_size(total)}{speed}{left}"
+        width = max(0, min(WIDTH, columns - len(f"  {self._label}  {told}")))
+        filled = done * width // total
+        bar = "█" * filled + "░" * (width - filled)
+        return f"  {self._label}  {bar}{told}"[:columns]
 
 
 class Stages:
@@ -70,7 +78,7 @@ class Stages:
         now = render["status"] if render["terminal"] else render["stage"] or render["status"]
         if now != self._last:
             self._last = now
-            print(f"  render  {now}" if sys.stderr.isatty() else f"render {now}", file=sys.stderr, flush=True)
+            print(f"  render  {now}" if live() else f"render {now}", file=sys.stderr, flush=True)
 
 
 def readable(result: Any, indent: str = "") -> str:

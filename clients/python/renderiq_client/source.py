@@ -20,9 +20,10 @@ class Source:
     """A file as it was at one moment. `facts` tell whether it is still the same."""
 
     def __init__(self, path: Path) -> None:
-        """OSError when there is no such file."""
+        """OSError when there is no such file, or when it cannot be read."""
         self.path = path
-        stat = path.stat()
+        with path.open("rb") as file:
+            stat = os.fstat(file.fileno())
         self.size = stat.st_size
         self.facts = _facts(stat)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
+
+log = logging.getLogger("renderiq_client")
 
 MAX_BYTES = 64 << 10
 FAR = 1 << 30
@@ -47,10 +50,14 @@ class State:
     def save(self, **known: Any) -> None:
         """Remember `known`, and nothing else. A kill in the middle leaves no state: the upload is begun again."""
         self.known = known
-        if self._handle is not None:
+        if self._handle is None:
+            return
+        try:
             os.ftruncate(self._handle, 0)
             os.lseek(self._handle, 0, os.SEEK_SET)
             os.write(self._handle, json.dumps(known).encode())
+        except OSError as error:
+            log.warning("after a crash this upload begins again: its state cannot be kept: %s", error)
 
     def forget(self) -> None:
         """There is nothing to go on with."""

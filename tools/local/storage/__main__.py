@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tools.local.processes import die_with_parent
 from tools.local.storage import cors
+from tools.local.storage.request import Bucket
 from tools.local.storage.server import Server, load_signers
 from tools.local.storage.store import Store
 
@@ -23,10 +24,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.with_parent:
         die_with_parent()
-    store = Store(arguments.data)
-    signers = load_signers(arguments.signer)
     rules = json.loads(arguments.cors.read_text()) if arguments.cors else cors.DEFAULT
-    Server((arguments.host, arguments.port), store, arguments.bucket, signers, rules).serve_forever()
+    bucket = Bucket(arguments.bucket, Store(arguments.data), load_signers(arguments.signer), rules)
+    Server((arguments.host, arguments.port), bucket).serve_forever()
 
 
 if __name__ == "__main__":

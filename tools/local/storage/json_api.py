@@ -10,16 +10,14 @@ import re
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import BytesParser
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from tools.local.storage.errors import StorageError, invalid, not_allowed
 from tools.local.storage.model import Object
 from tools.local.storage.preconditions import Declared, Preconditions, number
+from tools.local.storage.request import Request
 from tools.local.storage.store import LAST, Store
-
-if TYPE_CHECKING:
-    from tools.local.storage.server import Handler
 
 MAX_MULTIPART_BYTES = 512 << 20
 MAX_NAME_BYTES = 1024
@@ -27,12 +25,12 @@ PAGE = 1000
 _PATH = re.compile(r"/(upload/|download/)?storage/v1/b/([^/]+)/o(?:/([^/]+))?")
 
 
-def serve(request: "Handler") -> None:
+def serve(request: Request) -> None:
     """Answer a request."""
     if "origin" in request.sent:
         raise StorageError(403, "AccessDenied", "The JSON API is not for browsers here.")
     found = _PATH.fullmatch(request.parts.path)
-    if not found or unquote(found[2]) != request.server.bucket:
+    if not found or unquote(found[2]) != request.bucket.name:
         raise StorageError(404, "NoSuchBucket", "The specified bucket does not exist.")
     if found[1] == "upload/":
         _upload(request)
@@ -42,8 +40,8 @@ def serve(request: "Handler") -> None:
         _object(request, unquote(found[3]))
 
 
-def _object(request: "Handler", name: str) -> None:
-    store, conditions = request.server.store, Preconditions.of_query(request.query)
+def _object(request: Request, name: str) -> None:
+    store, conditions = request.bucket.store, Preconditions.of_query(request.query)
     generation = number(request.query.get("generation"))
     if request.command == "DELETE":
         store.delete(name, conditions, generation)
@@ -56,16 +54,16 @@ def _object(request: "Handler", name: str) -> None:
     if request.query.get("alt") == "media":
         request.media(found)
     else:
-        request.send_json(found.resource(request.server.bucket))
+        request.send_json(found.resource(request.bucket.name))
 
 
-def _list(request: "Handler") -> None:
+def _list(request: Request) -> None:
     if request.command != "GET":
         raise not_allowed()
     query, items, prefixes = request.query, list[Object](), list[str]()
     limit = min(number(query.get("maxResults")) or PAGE, PAGE)
     last = _name_of(query.get("pageToken", ""))
-    for found, folder in _entries(request.server.store, query.get("prefix", ""), query.get("delimiter", ""), last):
+    for found, folder in _entries(request.bucket.store, query.get("prefix", ""), query.get("delimiter", ""), last):
         if len(items) + len(prefixes) == limit:
             request.send_json(_page(request, items, prefixes, last))
             return
@@ -87,9 +85,9 @@ def _entries(store: Store, prefix: str, delimiter: str, after: str) -> Iterator[
         after = folder + LAST if folder else found.name
 
 
-def _page(request: "Handler", items: list[Object], prefixes: list[str], last: str) -> dict[str, Any]:
+def _page(request: Request, items: list[Object], prefixes: list[str], last: str) -> dict[str, Any]:
     token = {"nextPageToken": base64.urlsafe_b64encode(last.encode()).decode()} if last else {}
-    resources = [found.resource(request.server.bucket) for found in items]
+    resources = [found.resource(request.bucket.name) for found in items]
     return {"kind": "storage#objects", "items": resources, "prefixes": prefixes, **token}
 
 
@@ -100,7 +98,7 @@ def _name_of(token: str) -> str:
         raise invalid("Invalid pageToken.") from None
 
 
-def _upload(request: "Handler") -> None:
+def _upload(request: Request) -> None:
     if "upload_id" in request.query:
         request.session(request.query["upload_id"])
         return
@@ -113,9 +111,9 @@ def _upload(request: "Handler") -> None:
     kind(request)
 
 
-def _begin(request: "Handler") -> None:
+def _begin(request: Request) -> None:
     metadata = request.json_body()
-    session = request.server.store.begin(
+    session = request.bucket.store.begin(
         _name(request, metadata),
         metadata.get("contentType") or request.sent.get("x-upload-content-type", "application/octet-stream"),
         preconditions=Preconditions.of_query(request.query),
@@ -123,21 +121,21 @@ def _begin(request: "Handler") -> None:
         total=number(request.sent.get("x-upload-content-length")),
         signed=False,
     )
-    place = f"/upload/storage/v1/b/{request.server.bucket}/o?uploadType=resumable&upload_id={session.id}"
+    place = f"/upload/storage/v1/b/{request.bucket.name}/o?uploadType=resumable&upload_id={session.id}"
     request.send(200, b"", {"Location": request.url(place)})
 
 
-def _media(request: "Handler") -> None:
+def _media(request: Request) -> None:
     name = _name(request, {})
-    with request.server.store.new_file() as file:
+    with request.bucket.store.new_file() as file:
         request.save(file)
         kind = request.sent.get("content-type", "application/octet-stream")
         conditions = Preconditions.of_query(request.query)
-        found = request.server.store.commit(name, kind, file, conditions, Declared.of(request.sent))
-    request.send_json(found.resource(request.server.bucket))
+        found = request.bucket.store.commit(name, kind, file, conditions, Declared.of(request.sent))
+    request.send_json(found.resource(request.bucket.name))
 
 
-def _multipart(request: "Handler") -> None:
+def _multipart(request: Request) -> None:
     """Metadata and media in one body (RFC 2387), as the client library sends small objects."""
     if request.left > MAX_MULTIPART_BYTES:
         raise StorageError(413, "EntityTooLarge", "Send this resumably.")
@@ -147,11 +145,11 @@ def _multipart(request: "Handler") -> None:
         raise invalid("Malformed multipart body.")
     metadata = _metadata(parts[0])
     kind = metadata.get("contentType") or parts[1].get_content_type()
-    with request.server.store.new_file() as file:
+    with request.bucket.store.new_file() as file:
         file.write_bytes(_payload(parts[1]))
         conditions, declared = Preconditions.of_query(request.query), Declared.of(request.sent, metadata)
-        found = request.server.store.commit(_name(request, metadata), kind, file, conditions, declared)
-    request.send_json(found.resource(request.server.bucket))
+        found = request.bucket.store.commit(_name(request, metadata), kind, file, conditions, declared)
+    request.send_json(found.resource(request.bucket.name))
 
 
 def _metadata(part: Any) -> dict[str, Any]:
@@ -164,7 +162,7 @@ def _metadata(part: Any) -> dict[str, Any]:
     return found
 
 
-def _name(request: "Handler", metadata: dict[str, Any]) -> str:
+def _name(request: Request, metadata: dict[str, Any]) -> str:
     """A new object's name: https://cloud.google.com/storage/docs/objects#naming."""
     name = str(metadata.get("name") or request.query.get("name", ""))
     if not name or len(name.encode()) > MAX_NAME_BYTES or set("\r\n") & set(name) or name in (".", ".."):

@@ -55,10 +55,12 @@ def receive(store: Store, session: Session, chunk: Chunk, body: Iterator[bytes],
     if session.total is not None and chunk.total not in (None, session.total):
         raise invalid("The total size differs from the one declared.")
     kept = store.kept(session, total)
+    if total is not None and chunk.end > total:
+        raise invalid("There are more bytes than the total size.")
     if chunk.start is not None and chunk.start <= kept:
         _append(store.file_of(session), kept, body, skip=kept - chunk.start)
         kept = store.kept(session, total)
-    if total is None or kept < total:
+    if kept != total:
         return kept
     return store.finish(session, declared)
 

@@ -50,6 +50,7 @@ class Store:
         self._session_locks: dict[str, threading.Lock] = {}
         self._db = sqlite3.connect(folder / "index.sqlite", isolation_level=None, check_same_thread=False)
         self._db.executescript(SCHEMA)
+        self._forget_what_is_over()
 
     def find(self, name: str, generation: int | None = None) -> Object:
         """The object; StorageError 404 when there is none, or not of that generation."""
@@ -174,6 +175,16 @@ class Store:
         with self._lock:
             self._db.execute("UPDATE sessions SET canceled = 1 WHERE id = ?", (session.id,))
         self.file_of(session).unlink(missing_ok=True)
+
+    def _forget_what_is_over(self) -> None:
+        """Sessions that are too old, and the files of writes that a kill cut short."""
+        self._db.execute("DELETE FROM sessions WHERE created < ?", (time.time() - SESSION_LIFETIME_S,))
+        wanted = {name for (name,) in self._db.execute("SELECT file FROM objects")}
+        open_sessions = self._db.execute("SELECT * FROM sessions WHERE done IS NULL AND NOT canceled")
+        wanted |= {self.file_of(Session.of(row)).name for row in open_sessions}
+        for file in self._files.iterdir():
+            if file.name not in wanted:
+                file.unlink()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -4,33 +4,30 @@ https://cloud.google.com/storage/docs/xml-api/overview
 """
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from tools.local.storage import signing
 from tools.local.storage.errors import StorageError, invalid, not_allowed
 from tools.local.storage.preconditions import Declared, Preconditions, number
-
-if TYPE_CHECKING:
-    from tools.local.storage.server import Handler
+from tools.local.storage.request import Request
 
 BINARY = "application/octet-stream"
 
 
-def serve(request: "Handler") -> None:
+def serve(request: Request) -> None:
     """Answer a request."""
     found = re.fullmatch(r"/([^/]+)/(.+)", request.parts.path)
-    if not found or found[1] != request.server.bucket:
+    if not found or found[1] != request.bucket.name:
         raise StorageError(404, "NoSuchBucket", "The specified bucket does not exist.")
     if "upload_id" in request.query:
         request.session(request.query["upload_id"])
         return
-    signing.verify(request.server.signers, request.command, request.parts.path, request.parts.query, request.sent)
+    signing.verify(request.bucket.signers, request.command, request.parts.path, request.parts.query, request.sent)
     _serve_signed(request, unquote(found[2]))
 
 
-def _serve_signed(request: "Handler", name: str) -> None:
-    store, conditions = request.server.store, Preconditions.of_headers(request.sent)
+def _serve_signed(request: Request, name: str) -> None:
+    store, conditions = request.bucket.store, Preconditions.of_headers(request.sent)
     if request.command == "POST" and request.sent.get("x-goog-resumable") == "start":
         _begin(request, name)
     elif request.command == "PUT":
@@ -48,9 +45,9 @@ def _serve_signed(request: "Handler", name: str) -> None:
         raise not_allowed()
 
 
-def _begin(request: "Handler", name: str) -> None:
+def _begin(request: Request, name: str) -> None:
     """A session. Whether Cloud Storage enforces a declared length's range here is not documented: it is not."""
-    session = request.server.store.begin(
+    session = request.bucket.store.begin(
         name,
         request.sent.get("content-type", BINARY),
         preconditions=Preconditions.of_headers(request.sent),
@@ -61,9 +58,9 @@ def _begin(request: "Handler", name: str) -> None:
     request.send(201, b"", {"Location": request.url(f"{request.parts.path}?upload_id={session.id}")})
 
 
-def _put(request: "Handler", name: str) -> None:
+def _put(request: Request, name: str) -> None:
     _check_length(request.left, request.sent.get("x-goog-content-length-range"))
-    store = request.server.store
+    store = request.bucket.store
     with store.new_file() as file:
         request.save(file)
         kind, conditions = request.sent.get("content-type", BINARY), Preconditions.of_headers(request.sent)
