@@ -88,6 +88,14 @@ class Listener:
         finally:
             conn.close()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """Whatever the test found, nothing of it stays."""
+        self.process.kill()
+        self.process.communicate()
+
     def end(self, number=signal.SIGINT):
         self.process.send_signal(number)
         told, errors = self.process.communicate(timeout=20)
@@ -97,26 +105,26 @@ class Listener:
 
 def test_listening_tells_what_is_genuine_and_what_is_not(tmp_path):
     (tmp_path / "secret").write_text(SECRET + "\n")
-    listener = Listener("webhooks", "listen", "--secret-file", str(tmp_path / "secret"), env={})
-    assert listener.post(BODY, signed()) == 204
-    assert listener.post(BODY, signed(secrets=(OTHER,))) == 400
-    assert listener.post(b"", {}) == 400
-    genuine, forged, nothing = listener.end().splitlines()
-    assert "✓ webhook.test" in genuine
-    assert "✗ refused: no signature fits" in forged
-    assert "✗ refused: a header is missing" in nothing
+    with Listener("webhooks", "listen", "--secret-file", str(tmp_path / "secret"), env={}) as listener:
+        assert listener.post(BODY, signed()) == 204
+        assert listener.post(BODY, signed(secrets=(OTHER,))) == 400
+        assert listener.post(b"", {}) == 400
+        genuine, forged, nothing = listener.end().splitlines()
+        assert "✓ webhook.test" in genuine
+        assert "✗ refused: no signature fits" in forged
+        assert "✗ refused: a header is missing" in nothing
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_listening_registers_a_webhook_for_itself_and_deletes_it_at_the_end(stack, tmp_path, number):
     env = {"RENDERIQ_API_KEY": stack.api_key, "RENDERIQ_BASE_URL": stack.base_url}
-    listener = Listener("--json", "webhooks", "listen", "--register", "--events", "render.completed", env=env)
-    assert listener.url in [webhook["url"] for webhook in stack.client().list_webhooks()]
-    picture = tmp_path / "room.png"
-    picture.write_bytes((CLIENT.parents[1] / "docs" / "samples" / "room_viewport.png").read_bytes())
-    client = stack.client()
-    order = client.render(client.upload(picture)["id"], "a room", quality="draft")
-    line = json.loads(listener.process.stdout.readline())
-    assert (line["verified"], line["event"]["data"]["id"]) == (True, order["id"])
-    listener.end(number)
-    assert listener.url not in [webhook["url"] for webhook in client.list_webhooks()]
+    with Listener("--json", "webhooks", "listen", "--register", "--events", "render.completed", env=env) as listener:
+        assert listener.url in [webhook["url"] for webhook in stack.client().list_webhooks()]
+        picture = tmp_path / "room.png"
+        picture.write_bytes((CLIENT.parents[1] / "docs" / "samples" / "room_viewport.png").read_bytes())
+        client = stack.client()
+        order = client.render(client.upload(picture)["id"], "a room", quality="draft")
+        line = json.loads(listener.process.stdout.readline())
+        assert (line["verified"], line["event"]["data"]["id"]) == (True, order["id"])
+        listener.end(number)
+        assert listener.url not in [webhook["url"] for webhook in client.list_webhooks()]
