@@ -63,7 +63,8 @@ def main() -> int:
 @contextmanager
 def serving(data: Path) -> Iterator[Running]:
     """A stack in a process of its own, which starts again what a bench kills. RuntimeError when it does not start."""
-    command = [sys.executable, "-m", "tools.serve", "--port", "0", "--data", str(data), "--with-parent"]
+    command = [sys.executable, "-m", "tools.serve", "--port", "0", "--data", str(data)]
+    command += ["--with-parent", str(os.getpid())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             if not any(line.startswith("ready ") for line in process.stdout or ()):

@@ -62,7 +62,7 @@ def _asks(running: Running) -> list[Ask]:
     return [
         ask("health", "GET", "/health"),
         ask("credits_get", "GET", "/credits"),
-        ask("keys_create", "POST", "/keys", {"name": "bench", "scopes": ["keys:read"]}),
+        ask("keys_create", "POST", "/keys", {"name": "cold", "scopes": ["keys:read"]}),
         ask("auth_signin", "POST", "/auth/signin", person),
         ask("uploads_create", "POST", "/uploads", picture),
         ask("webhooks_test", "POST", f"/webhooks/{hook}/test"),
