@@ -115,7 +115,7 @@ def main(words: Optional[list[str]] = None) -> int:
     """The exit status."""
     command = Command(parser().parse_args(words))
     # An answer may hold what the terminal's or the file's encoding has no letter for.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
     try:
         _show(command.given.run(command), as_json=command.given.json)
     except KeyboardInterrupt:
