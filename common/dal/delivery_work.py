@@ -59,14 +59,15 @@ def claim(
     *,
     locked: bool,
     allowed: int,
+    in_flight_failing: int,
     lease_s: int,
 ) -> Row | None:
     """Take a delivery for one attempt, with its webhook; None when nothing is left to do now.
 
     A task of the delivery's present `generation` may be early ("Force run"); an outdated one only takes what is due.
     `claimed` is false when somebody else has it (`lease_until` tells until when), or when the webhook has `allowed`
-    attempts in flight, or one while its last five failed. With the webhook `locked` by an earlier statement of the
-    transaction that count is exact; without, nothing is claimed. The claim's generation is
+    attempts in flight, or `in_flight_failing` should its last five have failed meanwhile. With the webhook `locked` by
+    an earlier statement of the transaction that count is exact; without, nothing is claimed. The claim's generation is
     the proof that a settlement needs. What is left of a webhook that is not active any more ends here. `began_at` is
     when the delivery's schedule began: with the first attempt of those that `scheduled` counts, or with this one.
     """
@@ -111,7 +112,8 @@ def claim(
             FROM wanted
             WHERE d.id = wanted.id AND :locked
               AND (d.status = 'pending' OR (d.status = 'delivering' AND d.lease_until <= now()))
-              AND wanted.others < CASE WHEN wanted.failures_in_row >= 5 THEN 1 ELSE :allowed::int END
+              AND wanted.others < CASE WHEN wanted.failures_in_row >= 5 THEN :in_flight_failing::int
+                                       ELSE :allowed::int END
             RETURNING d.id, d.generation
         )
         SELECT wanted.*, taken.generation, taken.id IS NOT NULL AS claimed
@@ -121,6 +123,7 @@ def claim(
         generation=generation,
         locked=locked,
         allowed=allowed,
+        in_flight_failing=in_flight_failing,
         lease_s=lease_s,
     )
 

@@ -55,7 +55,8 @@ def _claim(delivery_id: UUID, generation: int | None) -> Row | None:
 
     def claim(conn: Connection) -> Row | None:
         room = dal.lock_webhook(conn, delivery_id, **BULKHEAD) or {"locked": False, "allowed": IN_FLIGHT}
-        row = dal.claim(conn, delivery_id, generation, lease_s=LEASE_S, **room)
+        failing = BULKHEAD["in_flight_failing"]
+        row = dal.claim(conn, delivery_id, generation, lease_s=LEASE_S, in_flight_failing=failing, **room)
         if row and not row["claimed"]:
             _come_back(conn, row, room["allowed"])
         return row | {"secrets": _opened(row)} if row and row["claimed"] else None
@@ -75,7 +76,8 @@ def _opened(row: Row) -> list[str]:
 
 def _wait_for_key(delivery_id: UUID) -> None:
     """Nothing can be signed: the claim is undone. It is no failure of the receiver's, nor one to slow the queue for."""
-    postponed = db.in_transaction(lambda conn: _postpone(conn, delivery_id, random.uniform(*SEALED_S)))  # noqa: S311
+    seconds = random.uniform(*SEALED_S)  # noqa: S311 - jitter
+    postponed = db.in_transaction(lambda conn: _postpone(conn, delivery_id, seconds))
     if postponed:
         told = {"deliveryId": delivery_id, "webhookId": postponed["webhook_id"]}
         log.event("webhook_secret_sealed", level=logging.ERROR, **told)
