@@ -10,14 +10,15 @@ from tools.local.processes import StartError
 
 def read_json(path: Path, whole: Callable[[Any], bool]) -> dict[str, Any]:
     """What a file holds. StartError when it is damaged, or written by another version: when it is not `whole`."""
+    told = "is damaged or of another version; `make reset` begins anew, or choose another folder with DATA="
     try:
         found: dict[str, Any] = json.loads(path.read_text())
-        if whole(found):
-            return found
+        good = whole(found)
     except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    told = "is damaged or of another version; `make reset` begins anew, or choose another folder with DATA="
-    raise StartError(f"{path} {told}")
+        raise StartError(f"{path} {told}") from None
+    if not good:
+        raise StartError(f"{path} {told}")
+    return found
 
 
 def write_private(path: Path, text: str) -> None:
