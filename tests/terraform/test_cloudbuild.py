@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import subprocess
 
 import pytest
@@ -137,7 +138,7 @@ def run_steps(build, names, workspace, environment):
     logged = ""
     for name in names:
         script = step(build, name)["script"].replace("/workspace", str(workspace))
-        script = script.replace(".venv/bin/python", str(ROOT / ".venv/bin/python"))
+        script = script.replace(".venv/bin/python", shlex.quote(str(ROOT / ".venv/bin/python")))
         done = subprocess.run(["bash"], input=script, cwd=workspace, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
         logged += done.stdout + done.stderr

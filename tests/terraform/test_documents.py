@@ -35,6 +35,7 @@ def test_checkov_finds_nothing_but_what_is_left_with_a_reason():
             reason = line
     done = subprocess.run(
         [
+            PYTHON,
             PYTHON.with_name("checkov"),
             "-d",
             SOURCE,
