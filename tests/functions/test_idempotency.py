@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.functions.creating import BODIES, filled
 from tests.functions.test_every_endpoint import PUBLIC_TABLE
 from tests.support import request
 
@@ -87,14 +88,6 @@ def test_a_render_needs_a_key(stack):
     assert (refused.status, refused.code) == (400, "idempotency_key_required")
 
 
-#: Every POST that makes something, and a body for it; what must differ from call to call is `{}`.
-BODIES = {
-    "keys_create": {"name": "{}", "scopes": ["keys:read"]},
-    "projects_create": {"name": "{}"},
-    "renders_create": {"uploadId": "upload", "prompt": "{}", "quality": "draft"},
-    "uploads_create": {"fileName": "{}", "contentType": "image/png", "sizeBytes": 9, "purpose": "snapshot"},
-    "webhooks_register": {"url": "http://127.0.0.1:9/{}", "events": ["webhook.test"]},
-}
 SECRET = {"keys_create", "webhooks_register"}
 
 
@@ -118,8 +111,7 @@ def post(request, stack, caller):  # `request` is pytest's own here
     row, (api_key, upload) = request.param, caller
 
     def call(key, word, **more):
-        body = {n: v.format(word) if isinstance(v, str) else v for n, v in BODIES[row["name"]].items()}
-        body |= {"uploadId": upload} if "uploadId" in body else {}
+        body = filled(BODIES[row["name"]], {"word": word, "uploadId": upload})
         return send(stack, row, body | more, {"X-API-Key": api_key, "Idempotency-Key": key})
 
     call.row, call.secret = row, row["name"] in SECRET

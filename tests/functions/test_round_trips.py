@@ -1,7 +1,6 @@
 """How often a request waits for the database, read from its log line."""
 
 import importlib
-import json
 import re
 import time
 from uuid import uuid4
@@ -9,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.deliveries.test_dead_letters import SKIPPED
+from tests.functions.creating import BODIES, filled
 from tests.functions.test_every_endpoint import PUBLIC_TABLE, TABLE
 from tests.support import request
 
@@ -18,15 +18,7 @@ CREATING = [
     for row in PUBLIC_TABLE
     if row["method"] == "POST" and importlib.import_module(f"functions.{row['name']}.main").main.spec.replay
 ]
-#: The bodies of those that need one; `<word>` differs from call to call, other names are those of `things`.
-BODIES = {
-    "keys_create": {"name": "<word>", "scopes": ["keys:read"]},
-    "projects_create": {"name": "<word>"},
-    "renders_create": {"uploadId": "<uploadId>", "prompt": "a", "quality": "draft"},
-    "uploads_create": {"fileName": "<word>", "contentType": "image/png", "sizeBytes": 9, "purpose": "snapshot"},
-    "webhooks_register": {"url": "http://127.0.0.1:9/<word>", "events": ["webhook.test"]},
-    "webhooks_recover": {"since": "2026-01-01T00:00:00Z", "statuses": ["skipped"]},
-}
+RECOVER = {"since": "2026-01-01T00:00:00Z", "statuses": ["skipped"]}
 TIMES = 20
 
 
@@ -70,9 +62,9 @@ def test_a_creating_post_waits_for_the_database_at_most_eight_times(stack, thing
     def call(word):
         names = things | {"word": word, "deliveryId": next(skipped)}
         path = re.sub(r"\{(\w+)\}", lambda found: names[found[1]], row["path"])
-        body = re.sub(r"<(\w+)>", lambda found: names[found[1]], json.dumps(BODIES.get(row["name"], {})))
+        body = filled((BODIES | {"webhooks_recover": RECOVER}).get(row["name"], {}), names)
         sent = {"X-API-Key": things["key"], "X-Request-Id": word} | ({"Idempotency-Key": word} if keyed else {})
-        return request(stack.base_url, "POST", path, raw=body.encode(), **sent)
+        return request(stack.base_url, "POST", path, body=body, **sent)
 
     answer, trips = round_trips(stack, call)
     if row["name"] == "renders_create" and not keyed:
