@@ -223,13 +223,19 @@ def test_retry_after_is_read(answered, value, least, most):
     assert outcome.retry_after is None if least is None else least <= outcome.retry_after <= most
 
 
-def test_a_connection_that_breaks_within_the_headers_is_no_answer(answered):
+def reset_after(sent):
+    """A receiver that breaks the connection once this much of its answer is there."""
+
     def script(conn, receiver):
-        conn.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+        conn.sendall(sent)
         time.sleep(0.2)
         reset(conn, receiver)
 
-    outcome = answered(script)
+    return script
+
+
+def test_a_connection_that_breaks_within_the_headers_is_no_answer(answered):
+    outcome = answered(reset_after(b"HTTP/1.1 200 OK\r\nContent-Le"))
     assert (outcome.ok, outcome.status_code) == (False, None)
     assert outcome.error_class in ("connect", "protocol")
 
@@ -241,10 +247,5 @@ def test_a_connection_that_breaks_after_the_request_is_told(answered, how):
 
 
 def test_a_connection_that_breaks_in_the_body_leaves_the_status_to_decide(answered):
-    def script(conn, receiver):
-        conn.sendall(b"HTTP/1.1 500 Broken\r\nContent-Length: 100\r\n\r\nsome")
-        time.sleep(0.2)
-        reset(conn, receiver)
-
-    outcome = answered(script)
+    outcome = answered(reset_after(b"HTTP/1.1 500 Broken\r\nContent-Length: 100\r\n\r\nsome"))
     assert (outcome.error_class, outcome.status_code, outcome.response_body) == ("http_5xx", 500, b"some")
