@@ -71,24 +71,27 @@ class Api:
         return {row["status"]: row["n"] for row in rows}
 
 
+DELIVERIES = [f"deliveries-{shard}" for shard in range(DELIVERY_SHARDS)]
+
+
 @contextmanager
-def paused(stack):
-    """No delivery's task is dispatched meanwhile."""
-    _queues(stack, "pause")
+def paused(stack, queues=DELIVERIES):
+    """No task of these queues is dispatched meanwhile."""
+    _tell(stack, queues, "pause")
     try:
         yield
     finally:
-        _queues(stack, "resume")
+        _tell(stack, queues, "resume")
 
 
 def purge(stack):
     """Forget all deliveries' tasks."""
-    _queues(stack, "purge")
+    _tell(stack, DELIVERIES, "purge")
 
 
-def _queues(stack, verb):
-    for shard in range(DELIVERY_SHARDS):
-        path = f"/v2/{LOCATION}/queues/deliveries-{shard}:{verb}"
+def _tell(stack, queues, verb):
+    for queue in queues:
+        path = f"/v2/{LOCATION}/queues/{queue}:{verb}"
         conn = http.client.HTTPConnection("127.0.0.1", stack.ports["tasks"], timeout=30)
         try:
             conn.request("POST", path, b"{}", {"Content-Type": "application/json"})
