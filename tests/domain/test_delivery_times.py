@@ -45,7 +45,7 @@ def test_the_window_is_counted_from_the_first_attempt_of_the_schedule(database, 
     for number, trigger in enumerate(triggers):
         database.sql(ATTEMPT, **delivery, number=number + 1, trigger=trigger, at=times[number])
     with database.connection() as conn, conn.transaction():
-        claimed = delivery_work.claim(conn, delivery["id"], 0, locked=True, allowed=8, lease_s=30)
+        claimed = delivery_work.claim(conn, delivery["id"], 0, locked=True, allowed=8, in_flight_failing=1, lease_s=30)
     assert claimed["claimed"]
     if first is None:
         assert abs(claimed["began_at"] - datetime.now(UTC)) < timedelta(minutes=5)
