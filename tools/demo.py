@@ -79,7 +79,8 @@ def play(running: Running, data: Path) -> None:
     with receiver() as (url, got):
         with step(f"register a webhook at {url}"):
             webhook = client.register_webhook(url, ["render.completed"])
-        before = client.credits()
+        with step("read the credits"):
+            before = client.credits()
         uploads = {
             purpose: upload(client, data, f"room_{name}.png", purpose)
             for purpose, name in (("snapshot", "viewport"), ("depth", "depth"), ("normal", "normal"))
@@ -102,10 +103,11 @@ def play(running: Running, data: Path) -> None:
             client.download(render["output"]["files"][0], picture)
         with step("delete the webhook"):
             client.delete_webhook(webhook["id"])
-        after = client.credits()
-    require(after["available"] == before["available"] - render["cost"]["charged"], "the credits do not add up")
-    require(after["held"] == before["held"], "credits are still held")
-    require(render["metadata"]["sourcePlatform"] == "sketchup", "the telemetry is wrong")
+        with step("compare the credits and the telemetry"):
+            after = client.credits()
+            require(after["available"] == before["available"] - render["cost"]["charged"], "they do not add up")
+            require(after["held"] == before["held"], "credits are still held")
+            require(render["metadata"]["sourcePlatform"] == "sketchup", "the telemetry is wrong")
     show(
         {
             "credits": f"{before['available']} before, {after['available']} after",

@@ -31,7 +31,7 @@ def test_a_step_that_fails_is_named_and_nothing_is_left_behind(tmp_path):
         os.kill(pid_of("tools.local.gateway", family), signal.SIGKILL)
         told = running.failed()
         assert gone_within_a_second(family) == {}
-    assert re.search("\N{BALLOT X} (create|register|upload|order)", told), told
+    assert re.search("\N{BALLOT X} (create|register|read|upload|order)", told), told
     assert "the demo failed; the logs of its parts are in" in told
     assert "Traceback" not in told
     assert "everything held" not in told
