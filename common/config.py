@@ -16,6 +16,8 @@ LOCAL_ONLY = (
     "WEBHOOKS_ALLOW_LOCAL",
     "GEMINI_ENDPOINT",
 )
+#: What ordering a render takes from a rate limit, whose burst is a minute's worth: a smaller one could never afford it.
+RENDER_COST = 10
 #: Cloud Tasks schedules no further ahead.
 MAX_DELAY_S = 30 * 86400
 #: Between a delivery's attempts: about three days.
@@ -139,8 +141,8 @@ def read(env: Mapping[str, str]) -> Settings:
         webhook_secret_keys=_words(env.get("WEBHOOK_SECRET_KEYS", "")),
         webhooks_allow_local=env.get("WEBHOOKS_ALLOW_LOCAL", "") == "1",
         webhook_retry_delays=_delays(env, "WEBHOOK_RETRY_DELAYS_S", DEFAULT_RETRY_DELAYS_S),
-        user_rate=_number(env, "USER_RATE_PER_MINUTE", 600),
-        platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300),
+        user_rate=_number(env, "USER_RATE_PER_MINUTE", 600, least=RENDER_COST),
+        platform_rate=_number(env, "PLATFORM_RATE_PER_MINUTE", 300, least=RENDER_COST),
         failures_rate=_number(env, "FAILURES_PER_MINUTE", 60),
         signin_address_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ADDRESS", 30),
         signin_account_rate=_number(env, "SIGNINS_PER_MINUTE_OF_ACCOUNT", 30),
@@ -160,10 +162,10 @@ def _oidc_issuer(env: Mapping[str, str], *, deployed: bool) -> str:
     return issuer
 
 
-def _number(env: Mapping[str, str], name: str, default: int) -> int:
+def _number(env: Mapping[str, str], name: str, default: int, *, least: int = 1) -> int:
     text = env.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"{name} is a whole number above 0, not {text!r}")
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise ConfigError(f"{name} is a whole number from {least}, not {text!r}")
     return int(text)
 
 

@@ -183,6 +183,14 @@ variable "limits" {
   })
   default  = {}
   nullable = false
+  validation {
+    condition     = alltrue([for limit in values(var.limits) : limit == null ? true : limit >= 1 && floor(limit) == limit])
+    error_message = "A limit is a whole number from 1."
+  }
+  validation {
+    condition     = alltrue([for limit in [var.limits.user, var.limits.platform] : limit == null ? true : limit >= 10])
+    error_message = "A render takes 10 of a minute's worth."
+  }
 }
 
 variable "plugins" {

@@ -1,6 +1,7 @@
 """POST /api/plugins/renders: ask for a picture."""
 
 from common.auth.caller import Caller
+from common.config import RENDER_COST
 from common.db import Connection
 from common.domain import renders
 from common.http.endpoint import endpoint
@@ -14,7 +15,7 @@ from common.schemas.renders import CreatedRender, CreateRender
         "/renders",
         scope="renders:write",
         status=202,
-        cost=10,
+        cost=RENDER_COST,
         needs=("render_queue", "storage_read"),
         waits=True,
         idempotency_required=True,

@@ -121,6 +121,22 @@ run "an_edge_that_lets_nobody_in" {
   expect_failures = [var.edge]
 }
 
+run "a_limit_that_no_render_fits_into" {
+  command = plan
+  variables {
+    limits = { platform = 9 }
+  }
+  expect_failures = [var.limits]
+}
+
+run "half_a_failure" {
+  command = plan
+  variables {
+    limits = { failures = 0.5 }
+  }
+  expect_failures = [var.limits]
+}
+
 run "no_queue_for_deliveries" {
   command = plan
   variables {

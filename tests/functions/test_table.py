@@ -55,6 +55,16 @@ def test_a_deployed_function_refuses_settings_that_only_make_sense_locally():
             read({"K_SERVICE": "renders-create", name: "1"})
 
 
+@pytest.mark.parametrize("name", ["USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE"])
+@pytest.mark.parametrize("rate", ["9", "0", "-10", "ten", "10.5"])
+def test_a_rate_that_could_never_afford_a_render_stops_the_start(name, rate):
+    from common.config import ConfigError, read
+
+    read({name: "10"})
+    with pytest.raises(ConfigError, match=f"^{name} is a whole number from 10, not '{rate}'$"):
+        read({name: rate})
+
+
 REQUIRED = {
     name for path in ROOT.glob("common/**/*.py") for name in re.findall(r'require\(["\'](\w+)["\']\)', path.read_text())
 }
