@@ -68,6 +68,20 @@ def request(
         conn.close()
 
 
+def exchange(
+    method: str, url: str, body: bytes = b"", headers: dict[str, str] | None = None
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    """Status, headers and body of one request to Cloud Storage, as its stand-in answers."""
+    parts = urlsplit(url)
+    conn = http.client.HTTPConnection(parts.netloc, timeout=30)
+    try:
+        conn.request(method, f"{parts.path}?{parts.query}", body, headers or {})
+        response = conn.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        conn.close()
+
+
 def accounts(stack, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess:
     """Run the operator's command on the stack's database."""
     command = [sys.executable, "-m", "tools.accounts", "--data", str(stack.data), *words]

@@ -120,7 +120,7 @@ def test_all_connections_that_ended_are_replaced(admin, make_pool):
 
     def pid(conn):
         found = conn.one(PID)["pid"]
-        together.wait(10)
+        together.wait(60)
         return found
 
     with ThreadPoolExecutor(4) as threads:

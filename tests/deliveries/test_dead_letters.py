@@ -97,7 +97,7 @@ def test_an_attempt_by_hand_replaces_the_scheduled_one_and_does_not_advance_the_
 def test_what_is_in_flight_is_not_tried_again_by_hand(api, receiver, webhook):
     receiver.gate.clear()
     (delivery,) = api.send(webhook)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     refused = retry(api, delivery)
     assert (refused.status, refused.code) == (409, "delivery_in_flight")
     receiver.gate.set()

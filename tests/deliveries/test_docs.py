@@ -20,7 +20,7 @@ def test_the_examples_verify_what_is_sent_and_refuse_what_is_not(api, receiver, 
     scope = {}
     exec(code, scope)
     api.send(webhook)
-    _, headers, body = receiver.got.get(timeout=10)
+    _, headers, body = receiver.got.get(timeout=60)
     receive, secret = scope["receive"], webhook["secret"]
     assert receive(secret, headers, body)["type"] == "webhook.test"
     old = {name: value for name, value in headers.items() if name != "webhook-timestamp"}

@@ -67,7 +67,7 @@ def test_the_same_task_sent_many_times_at_once_is_one_attempt(api, receiver, web
     receiver.gate.clear()
     receiver.usual = (500, {"Retry-After": "60"})
     (delivery,) = api.send(webhook)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(lambda _: run_task(delivery, 0), range(32))) == {204}
     receiver.gate.set()
@@ -78,11 +78,11 @@ def test_the_same_task_sent_many_times_at_once_is_one_attempt(api, receiver, web
 def test_a_worker_that_lost_its_lease_changes_nothing_any_more(api, receiver, webhook, run_task):
     receiver.gate.clear()
     (delivery,) = api.send(webhook)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     api.sql("UPDATE webhook_deliveries SET lease_until = now() WHERE id = :id::uuid RETURNING id", id=delivery)
     second = threading.Thread(target=run_task, args=(delivery, None))
     second.start()
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     receiver.usual = (500, {})
     receiver.gate.set()
     second.join()

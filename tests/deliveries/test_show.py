@@ -187,7 +187,7 @@ def test_statistics_are_current(api, receiver, webhook):
     api.wait_for(first, "succeeded")
     receiver.gate.clear()
     (second,) = api.send(webhook)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     found = stats(api, webhook)
     assert (found["total"], found["succeeded"], found["pending"], found["attempts"]) == (2, 1, 1, 3)
     assert found["successRate"] == 1.0

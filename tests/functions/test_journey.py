@@ -1,18 +1,16 @@
 """A plugin's whole journey, over HTTP, without a client library."""
 
-import http.client
 import json
 import queue
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 from standardwebhooks import Webhook
 
-from tests.support import request
+from tests.support import exchange, request
 
 SNAPSHOT = Path(__file__).parents[2] / "docs" / "samples" / "room_viewport.png"
 
@@ -38,17 +36,6 @@ def receiver():
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def exchange(method, url, body=b"", headers=None):
-    parts = urlsplit(url)
-    conn = http.client.HTTPConnection(parts.netloc, timeout=30)
-    try:
-        conn.request(method, f"{parts.path}?{parts.query}", body, headers or {})
-        response = conn.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        conn.close()
 
 
 def without_urls(render):

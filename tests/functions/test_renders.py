@@ -17,8 +17,7 @@ from google.cloud.storage import Client as StorageClient
 
 from common.config import settings
 from common.engines import choose
-from tests.functions.test_journey import exchange
-from tests.support import request
+from tests.support import exchange, request
 from tools.local.parts import pid_of
 
 TIMEOUT_S = 60

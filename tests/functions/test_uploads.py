@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.functions.conftest import SAMPLES
-from tests.functions.test_journey import exchange
 from tests.functions.test_renders import Account, damaged_png, objects
+from tests.support import exchange
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ def test_the_secret_is_shown_once(stack, webhook):
 
 def test_a_delivery_is_signed_and_counted(stack, receiver, webhook, upload_id):
     render = complete_a_render(stack, upload_id)
-    _, headers, body = receiver.got.get(timeout=10)
+    _, headers, body = receiver.got.get(timeout=60)
     event = Webhook(webhook["secret"]).verify(body, headers)
     assert event["data"]["id"] == render["id"]
     assert settled(stack, webhook)["status"] == "succeeded"
@@ -116,7 +116,7 @@ def test_a_delivery_is_signed_and_counted(stack, receiver, webhook, upload_id):
 def test_a_failed_delivery_is_tried_again_under_the_same_id_with_a_fresh_signature(stack, receiver, webhook, upload_id):
     receiver.answers.put((500, {}))
     complete_a_render(stack, upload_id)
-    first, one, _ = receiver.got.get(timeout=10)
+    first, one, _ = receiver.got.get(timeout=60)
     second, two, body = receiver.got.get(timeout=20)
     assert 3.9 <= second - first <= 8
     assert one["webhook-id"] == two["webhook-id"]
@@ -150,7 +150,7 @@ def test_a_receiver_that_is_gone_ends_its_webhook_with_a_reason(stack, receiver,
 def test_a_redirect_is_a_failure_and_not_followed(stack, receiver, webhook, upload_id):
     receiver.answers.put((302, {"Location": receiver.url + "/elsewhere"}))
     complete_a_render(stack, upload_id)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     time.sleep(0.5)
     assert receiver.got.empty()
     assert deliveries(stack, webhook)[0]["last_error_class"] == "redirect"
@@ -159,7 +159,7 @@ def test_a_redirect_is_a_failure_and_not_followed(stack, receiver, webhook, uplo
 def test_retry_after_is_a_floor(stack, receiver, webhook, upload_id):
     receiver.answers.put((503, {"Retry-After": "8"}))
     complete_a_render(stack, upload_id)
-    first, *_ = receiver.got.get(timeout=10)
+    first, *_ = receiver.got.get(timeout=60)
     second, *_ = receiver.got.get(timeout=20)
     assert second - first >= 7.9
 
@@ -168,7 +168,7 @@ def test_what_a_deleted_webhook_still_was_to_get_is_canceled(stack, receiver, up
     webhook = register(stack, receiver.url).json
     receiver.answers.put((500, {}))
     complete_a_render(stack, upload_id)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     end = time.monotonic() + 5
     while deliveries(stack, webhook)[0]["attempts"] == 0 and time.monotonic() < end:
         time.sleep(0.05)
@@ -182,6 +182,6 @@ def test_what_a_deleted_webhook_still_was_to_get_is_canceled(stack, receiver, up
 
 def test_the_payload_holds_no_url_where_it_is_stored(stack, receiver, webhook, upload_id):
     complete_a_render(stack, upload_id)
-    receiver.got.get(timeout=10)
+    receiver.got.get(timeout=60)
     stored = stack.sql("SELECT payload FROM webhook_deliveries WHERE webhook_id = :id::uuid", id=webhook["id"])
     assert "X-Goog-Signature" not in json.dumps(stored[0]["payload"])

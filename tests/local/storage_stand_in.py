@@ -1,11 +1,10 @@
 """A running Cloud Storage stand-in, and what is needed to talk to it: shared by its tests."""
 
-import http.client
 import os
 import signal
 import socket
 from datetime import UTC, datetime, timedelta
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from google.auth.credentials import AnonymousCredentials
 from google.auth.crypt import RSASigner
@@ -13,6 +12,7 @@ from google.cloud.storage import Client
 from google.cloud.storage._signing import generate_signed_url_v4
 from google.oauth2.service_account import Credentials
 
+from tests.support import exchange
 from tools.local import identity
 from tools.local.processes import Child
 
@@ -63,18 +63,6 @@ class Storage:
             _request_timestamp=f"{begins or datetime.now(UTC):%Y%m%dT%H%M%SZ}",
             **more,
         )
-
-
-def exchange(method, url, body=b"", headers=None):
-    """Status, headers and body of one request."""
-    parts = urlsplit(url)
-    conn = http.client.HTTPConnection(parts.netloc, timeout=10)
-    try:
-        conn.request(method, f"{parts.path}?{parts.query}", body, headers or {})
-        response = conn.getresponse()
-        return response.status, response.headers, response.read()
-    finally:
-        conn.close()
 
 
 START = {"Content-Type": "image/png", "x-goog-resumable": "start", "x-goog-if-generation-match": "0"}

@@ -96,7 +96,7 @@ class Receiver:
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
-    def wait_for(self, count, timeout_s=10.0):
+    def wait_for(self, count, timeout_s=60.0):
         wait_until(lambda: len(self.got) >= count, timeout_s, lambda: f"{len(self.got)} of {count} arrived")
         return list(self.got)
 
@@ -148,7 +148,7 @@ class StandIn:
 
     def _end(self):
         self.client.transport.close()
-        self.process.wait(10)
+        self.process.wait(60)
         errors = self.process.stderr.read().decode()
         rest = self.process.stdout.read()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -169,7 +169,7 @@ class StandIn:
     def names(self, short):
         return [task.name for task in self.client.list_tasks(parent=queue_name(short))]
 
-    def wait_empty(self, short, timeout_s=10.0):
+    def wait_empty(self, short, timeout_s=60.0):
         wait_until(lambda: not self.names(short), timeout_s, lambda: f"{len(self.names(short))} tasks are left")
 
 

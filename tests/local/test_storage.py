@@ -13,7 +13,8 @@ import pytest
 from google.api_core.exceptions import NotFound, PreconditionFailed
 from google.cloud.storage import transfer_manager
 
-from tests.local.storage_stand_in import BUCKET, QUANTUM, START, Storage, ask, begin, exchange, put
+from tests.local.storage_stand_in import BUCKET, QUANTUM, START, Storage, ask, begin, put
+from tests.support import exchange
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.local.storage_stand_in import BUCKET, START, Storage, begin, exchange
+from tests.local.storage_stand_in import BUCKET, START, Storage, begin
+from tests.support import exchange
 from tools.local import identity
 
 ORIGIN = "https://dashboard.example"

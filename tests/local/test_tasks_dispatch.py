@@ -7,25 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.local.tasks_stand_in import EMAIL, Receiver, StandIn, queue_name, wait_until
+from tests.local.tasks_stand_in import EMAIL, Receiver, queue_name, wait_until
 from tools.local.identity import InvalidToken
 from tools.local.tasks import queues
 from tools.local.tasks.dispatcher import Dispatcher
 from tools.local.tasks.store import Store
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory):
-    stand_in = StandIn(tmp_path_factory.mktemp("tasks"))
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    yield made
-    made.close()
 
 
 @pytest.fixture

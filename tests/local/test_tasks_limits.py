@@ -12,20 +12,6 @@ from tools.local.tasks.outgoing import Outgoing, target
 from tools.local.tasks.sender import send
 
 
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory):
-    stand_in = StandIn(tmp_path_factory.mktemp("tasks"))
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    yield made
-    made.close()
-
-
 def test_a_queue_never_has_more_in_flight_than_it_may(tasks, receiver):
     receiver.delay_s = 0.1
     tasks.make_queue("narrow", rate_limits={"max_concurrent_dispatches": 3})

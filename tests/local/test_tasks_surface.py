@@ -11,26 +11,17 @@ import pytest
 from google.api_core import exceptions
 from google.cloud.tasks_v2.types import Queue, Task
 
-from tests.local.tasks_stand_in import EMAIL, LOCATION, Receiver, StandIn, queue_name
+from tests.local.tasks_stand_in import EMAIL, LOCATION, queue_name
 from tools.local.tasks.store import Store
 
 LATER = timedelta(hours=1)
 URL = "https://tasks.invalid/"
 
 
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory):
-    stand_in = StandIn(tmp_path_factory.mktemp("tasks"))
-    stand_in.make_queue("q")
-    yield stand_in
-    stand_in.stop()
-
-
-@pytest.fixture
-def receiver():
-    made = Receiver()
-    yield made
-    made.close()
+@pytest.fixture(scope="module", autouse=True)
+def q(tasks):
+    """The queue that is there already."""
+    tasks.make_queue("q")
 
 
 def _waiting(tasks, short="q", **settings):
