@@ -185,6 +185,15 @@ def test_health_costs_nothing_and_tells_a_plugin_that_is_too_old(full):
     }
 
 
+@pytest.mark.parametrize(
+    ("agent", "supported"),
+    [("Renderiq-Plugin/Revit/2.0.0", True), ("Renderiq-Plugin/Rhino/0.1", True), ("curl/8", False)],
+)
+def test_health_asks_no_other_plugin_for_an_update(full, agent, supported):
+    told = request(full.base_url, "GET", "/health", User_Agent=agent).json["platform"]
+    assert (told["supported"], told["updateRequired"]) == (supported, False)
+
+
 def test_a_revoked_key_is_refused_as_such_whatever_plugin_shows_it(full):
     body = {"name": "k", "scopes": ["projects:read"]}
     made = request(full.base_url, "POST", "/keys", body=body, X_API_Key=full.api_key).json
