@@ -174,6 +174,7 @@ def test_an_issuer_that_does_not_answer_is_not_the_callers_fault_and_heals(tmp_p
         stack.sql("UPDATE accounts SET external_subject = :subject::text RETURNING 1", subject=SUBJECT)
         refused = me(stack, issuer.token())
         assert (refused.status, refused.code) == (503, "unavailable")
+        assert refused.json["detail"] == "The service cannot answer now; try again later", "why is for the log"
         assert request(stack.base_url, "GET", "/auth/me", X_API_Key=stack.api_key).status == 200
         issuer.answers = True
         end = time.monotonic() + 30

@@ -292,7 +292,8 @@ def test_a_refused_call_is_no_use(stack):
     made = make(stack)
     assert request(stack.base_url, "GET", "/credits", X_API_Key=made["key"]).status == 403
     told = listed(stack, made["id"])
-    assert (told["lastUsedAt"], told["lastUsedPlatform"]) == (None, None)
+    for used in (told, told["secrets"][0]):
+        assert (used["lastUsedAt"], used["lastUsedPlatform"]) == (None, None)
 
 
 def test_the_last_use_of_a_key_outlives_the_secret_that_it_was_used_by(stack):
