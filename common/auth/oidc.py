@@ -110,8 +110,8 @@ def _discovered(issuer: str) -> str:
     document = _document(issuer.rstrip("/") + DISCOVERY)
     if document["issuer"] != issuer:
         raise ValueError("the discovery document is another issuer's")
-    url: str = document["jwks_uri"]
-    if issuer.startswith("https://") and not url.startswith("https://"):
+    url = str(document["jwks_uri"])
+    if not url.startswith("https://" if issuer.startswith("https://") else ("https://", "http://")):
         raise ValueError("the issuer's keys are not at an https address")
     return url
 

@@ -89,6 +89,14 @@ def test_a_token_is_refused(stack, real, make):
     assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
 
 
+def test_a_session_of_the_dashboard_is_shown_by_its_cookie_only(stack, real):
+    tenant = Tenant(stack)
+    tenant.sign_in(cookie=True)
+    (session,) = stack.sql("SELECT id FROM sessions WHERE account_id = :id::uuid", id=tenant.id)
+    refused = me(stack, real.signed(claims={"sub": str(tenant.id), "sid": str(session["id"])}))
+    assert refused.code == "invalid_token"
+
+
 def jwks(stack):
     answer = request(stack.base_url, "GET", "/.well-known/jwks.json")
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "public, max-age=3600")

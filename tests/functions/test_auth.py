@@ -2,10 +2,11 @@
 
 import json
 import time
+from datetime import datetime
 
 import pytest
 
-from tests.support import Tenant, bearer, leaks, request
+from tests.support import Tenant, leaks, request
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def refresh(stack, token):
 
 
 def test_a_session_knows_its_person_its_device_and_its_credits(stack):
+    sign_in(stack, device="Another PC")
     token = sign_in(stack, device="Office PC").json["accessToken"]
     told = me(stack, token).json
     assert told["user"]["email"] == stack.email
@@ -48,15 +50,52 @@ def test_a_key_is_told_which_it_is_and_nothing_of_the_sessions(stack):
     assert (told["credential"]["keyId"], told["credential"]["name"]) == (made["id"], "an office")
 
 
-def test_a_session_that_nobody_can_use_any_more_is_not_listed(stack):
+@pytest.mark.parametrize(
+    "over", ["last_used_at = now() - interval '31 days'", "expires_at = now()", "ended_at = now()"]
+)
+def test_a_session_that_nobody_can_use_any_more_is_not_listed(stack, over):
     tenant = Tenant(stack)
     tenant.sign_in(device="forgotten")
+    stack.sql(f"UPDATE sessions SET {over} WHERE account_id = :id::uuid RETURNING 1", id=tenant.id)
+    assert [session["device"] for session in sessions_of(tenant)] == ["used"]
+
+
+def sessions_of(tenant):
+    """What a new session, with the device `used`, is told of the account's sessions."""
+    return me(tenant.stack, tenant.sign_in(device="used").json["accessToken"]).json["sessions"]
+
+
+def test_the_newest_hundred_sessions_are_listed_newest_first(stack):
+    tenant = Tenant(stack)
     stack.sql(
-        "UPDATE sessions SET last_used_at = now() - interval '31 days' WHERE account_id = :id::uuid RETURNING 1",
+        """
+        INSERT INTO sessions (account_id, device, expires_at)
+        SELECT :id::uuid, n::text, now() + interval '1 day' FROM generate_series(1, 105) n RETURNING 1
+        """,
         id=tenant.id,
     )
-    me = request(stack.base_url, "GET", "/auth/me", **bearer(tenant.sign_in(device="used").json["accessToken"])).json
-    assert [session["device"] for session in me["sessions"]] == ["used"]
+    assert [session["device"] for session in sessions_of(tenant)] == ["used", *(str(n) for n in range(105, 6, -1))]
+
+
+def test_the_last_use_of_a_session_is_at_most_a_minute_old(stack):
+    tenant = Tenant(stack)
+    token = tenant.token()
+    aged = stack.sql(
+        """
+        UPDATE sessions SET last_used_at = last_used_at - interval '61 seconds' WHERE account_id = :id::uuid
+        RETURNING last_used_at
+        """,
+        id=tenant.id,
+    )
+    (session,) = me(stack, token).json["sessions"]
+    assert datetime.fromisoformat(session["lastUsedAt"]) > aged[0]["last_used_at"]
+
+
+def test_a_session_is_named_by_its_platform_when_its_device_is_not_told(stack):
+    body = {"email": stack.email, "password": stack.password}
+    answer = request(stack.base_url, "POST", "/auth/signin", body=body, X_Renderiq_Platform="Rhino 8")
+    told = me(stack, answer.json["accessToken"]).json["sessions"]
+    assert [session["device"] for session in told if session["current"]] == ["rhino"]
 
 
 def test_a_token_answer_is_never_stored(session):
@@ -136,6 +175,8 @@ def test_a_cookie_session_has_no_token_in_its_body_and_needs_a_header_to_write(s
     assert {part.strip() for part in cookie.split(";")[1:]} == {"Path=/", "Secure", "HttpOnly", "SameSite=Strict"}
     sent = {"Cookie": cookie.split(";")[0]}
     assert request(stack.base_url, "GET", "/auth/me", **sent).json["credential"]["kind"] == "session"
+    two = request(stack.base_url, "GET", "/auth/me", X_API_Key=stack.api_key, **sent)
+    assert (two.status, two.code) == (400, "multiple_credentials")
     refused = request(stack.base_url, "POST", "/auth/signout", **sent)
     assert (refused.status, refused.code) == (403, "csrf_header_required")
     assert request(stack.base_url, "POST", "/auth/signout", X_Requested_With="dashboard", **sent).status == 204
@@ -152,7 +193,25 @@ def test_a_revoked_key_stops_working_at_once(stack):
     assert request(stack.base_url, "GET", "/keys", X_API_Key=made["key"]).status == 200
     assert request(stack.base_url, "DELETE", f"/keys/{made['id']}", X_API_Key=stack.api_key).status == 204
     assert request(stack.base_url, "GET", "/keys", X_API_Key=made["key"]).code == "key_revoked"
+    revoked_at = listed(stack, made["id"])["revokedAt"]
     assert request(stack.base_url, "DELETE", f"/keys/{made['id']}", X_API_Key=stack.api_key).status == 204
+    assert listed(stack, made["id"])["revokedAt"] == revoked_at, "again is the same"
+
+
+def listed(stack, key_id):
+    items = request(stack.base_url, "GET", "/keys?limit=100", X_API_Key=stack.api_key).json["items"]
+    return next(item for item in items if item["id"] == key_id)
+
+
+def test_what_is_said_twice_of_a_key_is_kept_once(stack):
+    made = key(stack, scopes=["keys:write", "keys:read", "keys:write"], platforms=["revit", "rhino", "revit"]).json
+    assert (made["scopes"], made["platforms"]) == (["keys:read", "keys:write"], ["revit", "rhino"])
+
+
+def test_a_key_is_shown_as_a_bearers_and_in_no_other_scheme(stack):
+    refused = request(stack.base_url, "GET", "/keys", Authorization=f"Basic {stack.api_key}")
+    assert (refused.status, refused.code) == (401, "invalid_token")
+    assert request(stack.base_url, "GET", "/keys", Authorization=f"bearer {stack.api_key}").status == 200
 
 
 def test_a_key_ends_when_it_was_said_to(stack):

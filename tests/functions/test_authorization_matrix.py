@@ -263,6 +263,7 @@ def foreign(stack):
         account=other.id,
         webhook=webhook_id,
     )[0]["id"]
+    request(stack.base_url, "POST", "/projects", body={"name": "theirs"}, **auth)
     return {
         "{keyId}": other.key(["keys:read"])["id"],
         "{webhookId}": webhook_id,
@@ -279,3 +280,11 @@ def test_another_tenants_thing_and_none_at_all_answer_the_same_bytes(stack, tena
     answers = [send(stack, row, sent, found) for found in (theirs, uuid4())]
     assert [answer.status for answer in answers] == [GOOD[row["name"]]] * 2
     assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if "_list" in row["name"]], ids=lambda row: row["name"])
+def test_a_list_holds_nothing_of_another_tenant(stack, foreign, row):
+    new = Tenant(stack, credits=0)
+    assert foreign
+    answer = request(stack.base_url, "GET", f"{row['path']}?limit=100", **bearer(new.token()))
+    assert (answer.status, answer.json) == (200, {"items": [], "nextCursor": None})

@@ -55,6 +55,14 @@ def test_without_a_credential_there_is_a_challenge_and_no_error_in_it(stack, row
 
 
 @by_name(GUARDED)
+def test_no_answer_is_sniffed_or_kept_by_a_shared_cache(stack, row):
+    answer = request(stack.base_url, row["method"], path(row), **credential(stack, row))
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] in ("private, no-cache", "no-store")
+    assert request(stack.base_url, row["method"], path(row)).headers["Cache-Control"] == "no-store"
+
+
+@by_name(GUARDED)
 @pytest.mark.parametrize(
     ("header", "value", "code"),
     [
@@ -107,6 +115,11 @@ def test_another_content_type_is_refused(stack, row):
 def test_a_body_above_a_mebibyte_is_refused(stack, row):
     answer = request(stack.base_url, row["method"], path(row), raw=b" " * ((1 << 20) + 1), **credential(stack, row))
     assert_problem(answer, 413, "body_too_large")
+
+
+def test_a_body_of_a_whole_mebibyte_is_accepted(stack):
+    raw = json.dumps({"name": str(uuid4())}).encode().ljust(1 << 20)
+    assert request(stack.base_url, "POST", "/projects", raw=raw, X_API_Key=stack.api_key).status == 201
 
 
 @by_name(WITHOUT_BODY)

@@ -11,6 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
+from common.auth import oidc
+from common.auth.tokens import TokenInvalid
+from common.errors import Unavailable
 from tests.conftest import start_stack, stop_stack
 from tests.support import request
 
@@ -93,6 +96,10 @@ def test_its_token_is_the_account_with_its_subject(trusting, issuer, kid):
     assert told.headers["RateLimit"]
 
 
+def test_clocks_may_differ_by_a_minute(trusting, issuer):
+    assert me(trusting, issuer.token(exp=int(time.time()) - 30)).status == 200
+
+
 def test_it_is_a_signed_in_person_with_every_scope(trusting, issuer):
     auth = {"Authorization": f"Bearer {issuer.token()}"}
     made = request(trusting.base_url, "POST", "/keys", body={"name": "k", "scopes": ["credits:read"]}, **auth)
@@ -104,6 +111,7 @@ OTHER = rsa.generate_private_key(65537, 2048)
 HOSTILE = {
     "of another subject": lambda of: of.token(sub="somebody else"),
     "without a subject": lambda of: of.token(sub=None),
+    "with a subject that no database holds": lambda of: of.token(sub="a\x00b"),
     "with an empty subject": lambda of: of.token(sub=""),
     "for another audience": lambda of: of.token(aud="others"),
     "without an audience": lambda of: of.token(aud=None),
@@ -149,6 +157,7 @@ def test_signing_out_one_token_of_theirs_is_theirs_to_do_and_ours_still_end(trus
     ours = request(
         trusting.base_url, "POST", "/auth/signin", body={"email": trusting.email, "password": trusting.password}
     ).json["accessToken"]
+    assert me(trusting, ours).status == 200
     theirs = {"Authorization": f"Bearer {issuer.token()}"}
     assert request(trusting.base_url, "POST", "/auth/signout", body={"everywhere": True}, **theirs).status == 204
     assert me(trusting, ours).code == "invalid_token"
@@ -165,6 +174,7 @@ def test_an_issuer_that_does_not_answer_is_not_the_callers_fault_and_heals(tmp_p
         stack.sql("UPDATE accounts SET external_subject = :subject::text RETURNING 1", subject=SUBJECT)
         refused = me(stack, issuer.token())
         assert (refused.status, refused.code) == (503, "unavailable")
+        assert refused.json["detail"] == "The service cannot answer now; try again later", "why is for the log"
         assert request(stack.base_url, "GET", "/auth/me", X_API_Key=stack.api_key).status == 200
         issuer.answers = True
         end = time.monotonic() + 30
@@ -174,3 +184,64 @@ def test_an_issuer_that_does_not_answer_is_not_the_callers_fault_and_heals(tmp_p
     finally:
         issuer.answers = True
         stop_stack(stack)
+
+
+@pytest.fixture
+def alone():
+    """An issuer whose keys nobody has asked for yet."""
+    found = Issuer()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def verify(issuer, **token):
+    return oidc.verify(issuer.token(**token), issuer.url, AUDIENCE)
+
+
+def later(issuer, seconds):
+    """As if that time had passed since its keys were asked for."""
+    oidc._keys(issuer.url)._asked_at -= seconds
+
+
+def test_a_new_key_of_the_issuer_is_found_and_asked_for_at_most_every_half_minute(alone):
+    assert verify(alone) == SUBJECT
+    alone.keys["new"], alone.algorithms["new"] = OTHER, "RS256"
+    with pytest.raises(TokenInvalid):
+        verify(alone, kid="new")
+    later(alone, 31)
+    assert verify(alone, kid="new") == SUBJECT
+
+
+def test_a_key_that_the_issuer_withdrew_is_refused_ten_minutes_later(alone):
+    token = alone.token()
+    verify(alone, kid="ec")
+    del alone.keys["rsa"]
+    assert oidc.verify(token, alone.url, AUDIENCE) == SUBJECT
+    later(alone, 601)
+    with pytest.raises(TokenInvalid):
+        oidc.verify(token, alone.url, AUDIENCE)
+
+
+def test_while_the_issuer_does_not_answer_the_keys_that_are_known_stay_good(alone):
+    verify(alone)
+    alone.answers = False
+    later(alone, 601)
+    assert verify(alone) == SUBJECT
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"issuer": "https://somebody.example"},
+        {"jwks_uri": None},
+        {"jwks_uri": "http://127.0.0.1:9/keys"},
+    ],
+    ids=str,
+)
+def test_a_discovery_that_does_not_lead_to_the_issuers_keys_is_followed_no_further(alone, document):
+    told = alone.document
+    alone.document = lambda path: told(path) | (document if path.endswith("configuration") else {})
+    with pytest.raises(Unavailable):
+        verify(alone)
+    assert "/auth/v1/keys" not in alone.asked

@@ -2,12 +2,14 @@
 
 import importlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.functions.creating import BODIES, filled
 from tests.functions.test_every_endpoint import PUBLIC_TABLE
+from tests.functions.test_sign_in import until_it_waits_or_is
 from tests.support import request
 
 
@@ -67,11 +69,47 @@ def test_of_many_at_once_one_does_the_work(stack):
 def test_a_key_is_the_accounts_own_and_a_day_old_one_is_free(stack):
     key, name = fresh(), fresh()
     create(stack, key, name)
+    later(stack, key, 23)
+    assert create(stack, key, name).headers["Idempotency-Replayed"] == "true"
+    later(stack, key, 2)
+    assert create(stack, key, fresh()).status == 201
+
+
+def later(stack, key, hours):
+    """As if the key's record had those hours behind it."""
     stack.sql(
-        "UPDATE idempotency_keys SET created_at = now() - interval '25 hours' WHERE key = :key::text RETURNING 1",
+        "UPDATE idempotency_keys SET created_at = created_at - :by::interval WHERE key = :key::text RETURNING 1",
+        by=timedelta(hours=hours),
         key=key,
     )
-    assert create(stack, key, fresh()).status == 201
+
+
+def test_while_the_first_request_runs_the_key_is_in_flight_for_its_account_only(stack, new_account):
+    """The first one waits for somebody who is about to take its name, and then does not."""
+    key, name, conn = fresh(), fresh(), stack.connect()
+    _, others_key = new_account(0)
+    try:
+        with ThreadPoolExecutor(1) as thread:
+            with pytest.raises(ZeroDivisionError), conn.transaction():
+                conn.rows(
+                    "INSERT INTO projects (account_id, name)"
+                    " SELECT id, :name::text FROM accounts WHERE email = :email::text RETURNING 1",
+                    name=name,
+                    email=stack.email,
+                )
+                first = thread.submit(create, stack, key, name)
+                until_it_waits_or_is(first, stack)
+                second = create(stack, key, name)
+                sent = {"X-API-Key": others_key, "Idempotency-Key": key}
+                others = request(stack.base_url, "POST", "/projects", body={"name": name}, **sent)
+                _ = 1 / 0
+            assert first.result().status == 201
+    finally:
+        conn.close()
+    assert (second.status, second.code) == (409, "idempotency_in_flight")
+    assert (others.status, others.headers["Idempotency-Replayed"]) == (201, None)
+    again = request(stack.base_url, "POST", "/projects", body={"name": name}, **sent)
+    assert (again.json["id"], again.headers["Idempotency-Replayed"]) == (others.json["id"], "true")
 
 
 def test_a_secret_is_never_replayed(stack):

@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.functions.test_renders import Account, paused
+from tests.support import request
 
 
 @pytest.fixture
@@ -130,3 +131,15 @@ def test_a_name_of_a_wrong_length_is_told_in_characters(account, name, told):
     (error,) = create(account, name).json["errors"]
     assert error["field"] == "name"
     assert told in error["message"]
+
+
+def test_pages_go_from_the_newest_project_to_the_oldest(stack, new_account):
+    sent = {"X-API-Key": new_account(0)[1]}
+    made = [request(stack.base_url, "POST", "/projects", body={"name": name}, **sent).json["id"] for name in "abc"]
+    first = request(stack.base_url, "GET", "/projects?limit=2", **sent).json
+    assert [project["id"] for project in first["items"]] == [made[2], made[1]]
+    cursor = first["nextCursor"]
+    last = request(stack.base_url, "GET", f"/projects?limit=2&cursor={cursor}", **sent).json
+    assert ([project["id"] for project in last["items"]], last["nextCursor"]) == ([made[0]], None)
+    other = request(stack.base_url, "GET", f"/projects?cursor={cursor[:-1]}B", **sent)
+    assert (other.status, other.code) == (400, "cursor_invalid"), "not as we wrote it"

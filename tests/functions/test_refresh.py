@@ -58,6 +58,41 @@ def test_a_refresh_token_is_good_for_thirty_idle_days_and_the_session_for_ninety
     assert me(stack, old["accessToken"]).code == "invalid_token"
 
 
+@pytest.mark.parametrize("cookie", [False, True])
+def test_a_session_lives_for_ninety_days(stack, cookie):
+    tenant = Tenant(stack)
+    signed_in = tenant.sign_in(cookie=cookie)
+    sent = {"Cookie": signed_in.headers["Set-Cookie"].partition(";")[0]} if cookie else None
+
+    def status_after(days):
+        stack.sql(
+            "UPDATE sessions SET expires_at = expires_at - :by::interval WHERE account_id = :id::uuid RETURNING 1",
+            by=timedelta(days=days),
+            id=tenant.id,
+        )
+        return request(stack.base_url, "GET", "/auth/me", **(sent or bearer(signed_in.json["accessToken"]))).status
+
+    assert [status_after(89), status_after(1)] == [200, 401]
+
+
+def test_a_disabled_accounts_refresh_token_is_refused(stack):
+    tenant = Tenant(stack)
+    token = tenant.sign_in().json["refreshToken"]
+    stack.sql("UPDATE accounts SET disabled_at = now() WHERE id = :id::uuid RETURNING 1", id=tenant.id)
+    assert refresh(stack, token).code == "invalid_refresh_token"
+
+
+def test_a_session_that_is_refreshed_is_in_use(stack):
+    tenant = Tenant(stack)
+    token = tenant.sign_in(device="an office").json["refreshToken"]
+    stack.sql(
+        "UPDATE sessions SET last_used_at = now() - interval '31 days' WHERE account_id = :id::uuid RETURNING 1",
+        id=tenant.id,
+    )
+    refresh(stack, token)
+    assert "an office" in [session["device"] for session in me(stack, tenant.token()).json["sessions"]]
+
+
 def test_a_cookie_session_ends_after_thirty_idle_days(stack, tenant):
     cookie = {"Cookie": tenant.sign_in(cookie=True).headers["Set-Cookie"].partition(";")[0]}
     assert request(stack.base_url, "GET", "/auth/me", **cookie).status == 200

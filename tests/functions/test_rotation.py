@@ -171,6 +171,14 @@ def test_a_repeated_request_shows_no_secret_again(stack):
     assert use(stack, first.json["key"]).status == 200
 
 
+def test_a_rotation_of_another_key_is_another_request(stack):
+    once = {"X-API-Key": stack.api_key, "Idempotency-Key": str(uuid4())}
+    first, other = (
+        request(stack.base_url, "POST", f"/keys/{make(stack)['id']}/rotate", body={}, **once) for _ in range(2)
+    )
+    assert (first.status, other.status, other.code) == (200, 422, "idempotency_mismatch")
+
+
 def test_of_many_rotations_at_once_one_secret_is_current_and_one_in_its_grace(stack):
     made = make(stack)
     start, answers = Barrier(8), []
@@ -261,10 +269,31 @@ def test_the_list_tells_who_still_uses_the_old_secret(stack):
     rotated = rotate(stack, made["id"]).json
     use(stack, made["key"], X_Renderiq_Platform="revit")
     use(stack, rotated["key"], X_Renderiq_Platform="rhino")
-    current, old = listed(stack, made["id"])["secrets"]
+    told = listed(stack, made["id"])
+    current, old = told["secrets"]
+    assert (told["lastUsedAt"], told["lastUsedPlatform"]) == (current["lastUsedAt"], "rhino")
     assert (current["hint"], current["lastUsedPlatform"], current["validUntil"]) == (rotated["hint"], "rhino", None)
     assert (old["hint"], old["lastUsedPlatform"]) == (made["hint"], "revit")
     assert old["validUntil"]
+
+
+def test_the_last_use_of_a_key_is_at_most_a_minute_old_and_from_the_last_platform(stack):
+    made = make(stack)
+    use(stack, made["key"], X_Renderiq_Platform="revit")
+    use(stack, made["key"], X_Renderiq_Platform="rhino")
+    assert listed(stack, made["id"])["lastUsedPlatform"] == "rhino"
+    age(stack, "last_used_at", made["id"], seconds=61)
+    before = listed(stack, made["id"])["lastUsedAt"]
+    use(stack, made["key"], X_Renderiq_Platform="rhino")
+    assert moment(listed(stack, made["id"])["lastUsedAt"]) > moment(before)
+
+
+def test_a_refused_call_is_no_use(stack):
+    made = make(stack)
+    assert request(stack.base_url, "GET", "/credits", X_API_Key=made["key"]).status == 403
+    told = listed(stack, made["id"])
+    for used in (told, told["secrets"][0]):
+        assert (used["lastUsedAt"], used["lastUsedPlatform"]) == (None, None)
 
 
 def test_the_last_use_of_a_key_outlives_the_secret_that_it_was_used_by(stack):

@@ -65,6 +65,59 @@ def test_a_rate_that_could_never_afford_a_render_stops_the_start(name, rate):
         read({name: rate})
 
 
+def test_an_external_issuer_is_one_whose_tokens_are_for_us_over_https():
+    from common.config import ConfigError, read
+
+    trusted = {"OIDC_ISSUER": "http://127.0.0.1:9", "OIDC_AUDIENCE": "us"}
+    assert read(trusted).oidc_issuer == trusted["OIDC_ISSUER"]
+    with pytest.raises(ConfigError, match="^OIDC_ISSUER needs OIDC_AUDIENCE$"):
+        read({"OIDC_ISSUER": "https://issuer.example"})
+    with pytest.raises(ConfigError, match="^OIDC_ISSUER is https"):
+        read(trusted | {"K_SERVICE": "auth-me"})
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", " ", "eight", "\u0668"])
+def test_a_number_is_told_when_it_is_none(number):
+    from common.config import ConfigError, read
+
+    with pytest.raises(ConfigError, match="^THREADS is a whole number from 1"):
+        read({"THREADS": number})
+
+
+def documented_defaults():
+    """What docs/configuration.md says that a setting is when nothing sets it."""
+    for line in (ROOT / "docs" / "configuration.md").read_text().splitlines():
+        names, _, default = (re.findall(r"[\w:/.-]+", cell) for cell in [*line.split("|")[1:4], "", "", ""][:3])
+        if len(names) == len(default) and all(re.fullmatch("[A-Z][A-Z0-9_]+", name) for name in names):
+            yield from zip(names, default, strict=True)
+
+
+NUMBERS = {name: int(default) for name, default in documented_defaults() if default.isdigit()}
+
+
+@pytest.mark.parametrize("name", sorted(NUMBERS))
+def test_a_number_that_nothing_sets_is_what_the_document_says(name):
+    """A setting and its field are called differently: the one is given, the other must be the same as without it."""
+    from common.config import read
+
+    assert read({name: str(NUMBERS[name])}) == read({})
+    assert read({name: str(NUMBERS[name] + 1)}) != read({})
+
+
+def test_every_limit_of_a_minute_has_its_default_in_the_document():
+    assert {name for name in NUMBERS if "PER_MINUTE" in name} == {
+        *("USER_RATE_PER_MINUTE", "PLATFORM_RATE_PER_MINUTE", "FAILURES_PER_MINUTE", "SIGNINS_PER_MINUTE_OF_ADDRESS"),
+        *("SIGNINS_PER_MINUTE_OF_ACCOUNT", "SIGNINS_PER_MINUTE_OF_ACCOUNT_AND_ADDRESS"),
+    }
+
+
+def test_what_is_secret_is_not_in_the_settings_text():
+    from common.config import read
+
+    names = ("DATABASE_URL", "TOKEN_PRIVATE_KEY", "WEBHOOK_SECRET_KEYS")
+    assert "a-secret" not in repr(read(dict.fromkeys(names, "a-secret")))
+
+
 REQUIRED = {
     name for path in ROOT.glob("common/**/*.py") for name in re.findall(r'require\(["\'](\w+)["\']\)', path.read_text())
 }

@@ -48,6 +48,7 @@ def test_a_password_that_was_made_up_is_shown_once(stack):
     ("words", "stdin", "reason"),
     [
         (["create", "nobody", "--name", "N"], "a long passphrase\n", "is not an e-mail address"),
+        (["create", "two words@example.com", "--name", "N"], "a long passphrase\n", "is not an e-mail address"),
         (["create", "n@example.com", "--name", " "], "a long passphrase\n", "A name has"),
         (["create", "n@example.com", "--name", "N"], "short\n", "8 to 128 characters"),
         (["create", "n@example.com", "--name", "N"], "password1\n", "most common"),
