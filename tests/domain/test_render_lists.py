@@ -86,6 +86,12 @@ def test_any_filters_together_give_what_a_look_at_every_row_gives(database, made
             assert paged(database, caller, limit, **filters) == wanted, filters
 
 
+def test_somebody_elses_project_shows_none_of_its_renders(database, made):
+    _, projects, rows = made
+    assert any(row["project_id"] == projects[0] for row in rows)
+    assert paged(database, database.account(), 100, projectId=projects[0]) == []
+
+
 def test_a_time_is_exact_at_its_ends(database, made):
     caller, _, rows = made
     middle = sorted((row for row in rows if row["project_id"]), key=lambda row: row["created_at"])[MADE // 4]

@@ -304,7 +304,7 @@ def png(rows: int, *, size: int = 64, depth: int = 8, interlaced: bool = False) 
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", size, size, depth, 0, 0, 0, interlaced)
-    content = zlib.compress((b"\0" + bytes(range(1, size * depth // 8 + 1))) * rows)
+    content = zlib.compress((b"\0" + bytes(n % 255 + 1 for n in range(size * depth // 8))) * rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
 
 
@@ -329,6 +329,11 @@ def test_an_interlaced_png_s_rows_are_counted_by_its_passes(side: int) -> None:
             struct.pack(">I", 8) + b"IDAT" + zlib.compress(b""), struct.pack(">I", len(content)) + b"IDAT" + content
         )
         assert has_all_rows(data) is whole
+
+
+def test_a_picture_that_says_to_have_too_many_pixels_is_not_decoded() -> None:
+    with pytest.raises(EngineError, match="more than 100 Mpx"):
+        render(png(1, size=10_001))
 
 
 def test_a_damaged_pass_is_refused_by_its_name() -> None:

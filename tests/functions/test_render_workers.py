@@ -1,11 +1,11 @@
 """Several workers for one render: one makes it, and what the others bring is dropped."""
 
-import json
 import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
@@ -114,21 +114,27 @@ def test_a_task_that_finds_a_live_lease_comes_back_when_it_ends(account):
     assert row_of(account.stack, render_id)["attempt"] == 2
 
 
-def test_what_fails_and_may_succeed_later_is_tried_again_and_each_try_keeps_the_hold(account):
-    """The engine that was chosen is configured no longer: three tries, then the reason, and nothing is charged."""
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("""engine = '{"name": "gemini", "version": "1", "ai": true, "deterministic": false}'""", "engine_unavailable"),
+        ("seed = -1", "internal"),
+    ],
+    ids=["an engine that is configured no longer", "a fault of ours"],
+)
+def test_what_fails_and_may_succeed_later_is_tried_again_and_each_try_keeps_the_hold(account, damage, code):
+    """Three tries with growing pauses, then the reason, and nothing is charged."""
     with paused(account.stack):
         render_id = account.order().json["id"]
-        engine = json.dumps({"name": "gemini", "version": "1", "ai": True, "deterministic": False})
-        account.stack.sql(
-            "UPDATE renders SET engine = :e::jsonb WHERE id = :id::uuid RETURNING 1", e=engine, id=render_id
-        )
-        for attempt in (1, 2):
+        account.stack.sql(f"UPDATE renders SET {damage} WHERE id = :id::uuid RETURNING 1", id=render_id)
+        for attempt, pause_s in ((1, 5), (2, 20)):
             assert run(account.stack, render_id) == 204
             row = row_of(account.stack, render_id)
             assert (row["status"], row["attempt"], row["hold"]) == ("queued", attempt, "held")
+            assert row["sweep_at"] - row["lease_until"] == timedelta(seconds=pause_s + 10)
         assert run(account.stack, render_id) == 204
     failed = account.get(render_id).json
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_unavailable")
+    assert (failed["status"], failed["error"]["code"], failed["error"]["retryable"]) == ("failed", code, True)
     assert account.credits() == {"available": 100, "held": 0, "spent": 0}
 
 
