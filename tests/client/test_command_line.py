@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.deliveries.conftest import paused
+from tests.functions.test_renders import damaged_png
 from tools.bench import write_png
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +69,25 @@ def picture(tmp_path):
 def test_a_picture_is_rendered_and_saved_beside_it(stack, picture):
     done = run(stack, "--json", "render", str(picture), "--prompt", "a room", "--quality", "draft")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["savedTo"] == str(picture.parent / "room-rendered.jpg")
+    told = json.loads(done.stdout)
+    assert (told["savedTo"], told["quality"]) == (str(picture.parent / "room-rendered.jpg"), "draft")
     assert (picture.parent / "room-rendered.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert sorted(path.name for path in picture.parent.iterdir()) == ["room-rendered.jpg", "room.png"]
+
+
+def test_a_render_that_fails_is_told_with_its_reason(stack, picture):
+    picture.write_bytes(damaged_png())
+    done = run(stack, "render", str(picture), "--prompt", "a room")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "renderiq: snapshot_unreadable: The snapshot cannot be decoded."
+    assert [path.name for path in picture.parent.iterdir()] == [picture.name]
+
+
+def test_a_render_that_takes_longer_than_it_may_is_waited_for_later(stack, picture):
+    with paused(stack, ["renders"]):
+        done = run(stack, "render", str(picture), "--prompt", "a room", "--quality", "draft", "--timeout", "1")
+    assert done.returncode == 3
+    assert "is still queued after 1 s; the render goes on; see it with:" in done.stderr
 
 
 def test_progress_in_a_pipe_is_a_line_at_each_tenth_without_control_characters(stack, tmp_path):

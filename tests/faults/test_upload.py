@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from renderiq_client import NetworkError
+from renderiq_client import Client, NetworkError, RenderiqError
 from renderiq_client.uploads import ATTEMPTS
 from tests import fault_proxy
 from tests.conftest import start_stack, stop_stack
@@ -233,6 +234,47 @@ def test_two_that_upload_the_same_file_at_once_both_end_well(faulty, picture):
     assert [each["md5"] for each in done] == [md5_of(picture)] * 2
     assert done[0]["id"] != done[1]["id"]
     assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_an_upload_for_another_purpose_or_at_another_service_is_not_gone_on_with(faulty, proxy, picture):
+    interrupt(faulty, picture)
+    assert upload(faulty, picture, purpose="depth")["purpose"] == "depth"
+    interrupt(faulty, picture)
+    seen = []
+    elsewhere = FaultProxy(faulty.base_url)  # it may know the upload's id, and is not asked for it
+    client = Client(elsewhere.url, faulty.api_key)
+    client.upload(picture, chunk_bytes=CHUNK, progress=lambda kept, _: seen.append(kept))
+    assert seen[0] == CHUNK
+    assert not any(request.startswith("GET") for request in elsewhere.seen)
+    elsewhere.close()
+
+
+def test_an_upload_that_cannot_be_asked_for_is_not_begun_again(faulty, picture):
+    interrupt(faulty, picture)
+    state = picture.with_name(picture.name + ".renderiq-upload.json")
+    kept = state.read_bytes()
+    with pytest.raises(RenderiqError, match="401"):
+        Client(faulty.base_url, "rq_sk_test_" + "x" * 39).upload(picture, chunk_bytes=CHUNK)
+    assert state.read_bytes() == kept
+    seen = []
+    upload(faulty, picture, progress=lambda sent, _: seen.append(sent))
+    assert seen[0] == 2 * CHUNK
+
+
+def test_a_state_that_is_a_link_is_not_followed(faulty, picture, tmp_path_factory):
+    target = tmp_path_factory.mktemp("elsewhere") / "precious"
+    target.touch(0o600)
+    target.write_bytes(b"mine")
+    picture.with_name(picture.name + ".renderiq-upload.json").symlink_to(target)
+    assert faulty.client().upload(picture, chunk_bytes=CHUNK)["status"] == "ready"
+    assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_what_a_picture_is_is_told_by_its_bytes_and_not_by_its_name(faulty, tmp_path, kind):
+    path = tmp_path / "room.gif"
+    Image.new("RGB", (8, 8)).save(path, kind)
+    assert faulty.client().upload(path)["contentType"] == f"image/{kind.lower()}"
 
 
 class Interrupted(Exception):
