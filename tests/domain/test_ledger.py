@@ -33,6 +33,10 @@ RESULTS = {
     "succeeded": {"files": [PICTURE | {"width": 1, "height": 1}]},
     "failed": {"error": {"code": "c", "message": "", "retryable": True}},
 }
+CAPTURED_WITHOUT_AN_ENTRY = """
+    UPDATE renders SET status = 'succeeded', hold = 'captured', charged = quoted
+    WHERE account_id = :id::uuid AND status = 'queued'
+"""
 
 
 def order(upload, quality="standard"):
@@ -254,8 +258,7 @@ def test_sixteen_threads_at_once_leave_books_that_agree(database):
          {"entries_available", "entries_held", "unsettled"}),
         ("DELETE FROM credit_entries WHERE account_id = :id::uuid AND kind = 'release'",
          {"entries_available", "entries_held", "unsettled"}),
-        ("UPDATE renders SET status = 'succeeded', hold = 'captured', charged = quoted"
-         " WHERE account_id = :id::uuid AND status = 'queued'", {"renders_held", "renders_spent", "unsettled"}),
+        (CAPTURED_WITHOUT_AN_ENTRY, {"renders_held", "renders_spent", "unsettled"}),
     ],
 )  # fmt: skip
 def test_whatever_is_changed_behind_the_books_is_found(database, change, told):
