@@ -67,6 +67,12 @@ def test_the_callers_own_idempotency_key_places_one_order_over_several_runs(stac
     assert (len(orders), count(stack, prompt)) == (1, 1)
 
 
+def test_a_plugin_says_who_it_is(stack, upload_id):
+    client = Client(stack.base_url, stack.api_key, platform="revit", version="2.1.0")
+    told = client.render(upload_id, "a room", quality="draft")["metadata"]
+    assert (told["sourcePlatform"], told["pluginVersion"]) == ("revit", "2.1.0")
+
+
 def test_options_may_be_spelled_as_python_or_as_the_api_does(stack, client, upload_id):
     for options in ({"depth_upload_id": upload_id}, {"depthUploadId": upload_id}):
         with pytest.raises(RenderiqError) as refused:

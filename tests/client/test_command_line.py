@@ -117,6 +117,11 @@ def test_progress_on_a_terminal_that_draws_nothing_is_plain_lines(stack, tmp_pat
     assert seen.splitlines()[-1] == "upload 100 %"
 
 
+def test_a_pass_is_uploaded_for_its_purpose(stack, picture):
+    done = run(stack, "--json", "upload", str(picture), "--purpose", "normal")
+    assert (json.loads(done.stdout)["purpose"], json.loads(done.stdout)["status"]) == ("normal", "ready")
+
+
 def test_what_the_encoding_has_no_letter_for_is_told_all_the_same(stack, picture):
     words = ["render", str(picture), "--prompt", "ein größeres Zimmer", "--quality", "draft"]
     done = run(stack, *words, PYTHONIOENCODING="ascii")
@@ -144,6 +149,7 @@ def test_a_refusal_is_one_clear_line_without_the_key(stack):
     [
         (["credits"], {"RENDERIQ_API_KEY": ""}, 2, "set RENDERIQ_API_KEY, or name a file with --key-file"),
         (["--key-file", "/nowhere", "credits"], {}, 2, "No such file or directory"),
+        (["--auto-rotate", "credits"], {}, 2, "--auto-rotate needs --key-file"),
         (["upload", "/nowhere.png"], {}, 2, "No such file or directory"),
         (["--base-url", "http://example.com", "credits"], {}, 2, "base_url must be https://"),
         (["webhooks", "listen"], {}, 2, "set RENDERIQ_WEBHOOK_SECRET"),

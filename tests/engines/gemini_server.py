@@ -28,6 +28,7 @@ def error(code, status):
 #: Status and body by a word of the prompt, as the service documents them.
 ANSWERS = {
     "BLOCKED-PROMPT": (200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+    "NOT-TOLD-WHY": (200, {"promptFeedback": {"blockReason": "OTHER"}}),
     "BLOCKED-IMAGE": (200, candidate("IMAGE_SAFETY")),
     "UNSAFE": (200, candidate("SAFETY")),
     "DRAFTS": (200, candidate("STOP", drawn(10), drawn(20), drawn(30, thought=True))),

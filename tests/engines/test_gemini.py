@@ -112,6 +112,7 @@ def test_what_it_says_of_itself_is_the_model(server):
     ("prompt", "code", "retryable", "requests"),
     [
         ("BLOCKED-PROMPT", "content_blocked", False, 1),
+        ("NOT-TOLD-WHY", "content_blocked", False, 1),
         ("BLOCKED-IMAGE", "content_blocked", False, 1),
         ("UNSAFE", "content_blocked", False, 1),
         ("TEXT-ONLY", "engine_no_output", False, 1),

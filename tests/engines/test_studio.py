@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from common.engines import EngineError, Job, Picture, Quality, choose, get
 from common.engines.png_rows import has_all_rows
@@ -224,6 +224,17 @@ def test_what_is_transparent_becomes_sky() -> None:
     assert out[10, 150, 2] > out[10, 150, 0] + 40
 
 
+def test_a_picture_whose_alpha_was_left_empty_is_no_less_there() -> None:
+    empty = np.dstack([grey(), np.zeros((120, 160), np.uint8)])
+    assert render(encoded(empty))[0].data == render(encoded(grey()))[0].data
+
+
+def test_coloured_edges_are_kept_as_sharp_as_grey_ones() -> None:
+    for picture in render(encoded(grey())):
+        with Image.open(io.BytesIO(picture.data)) as image:
+            assert JpegImagePlugin.get_sampling(image) == 0, "4:4:4"
+
+
 def test_a_smooth_gradient_stays_smooth() -> None:
     ramp = np.linspace(40, 200, 640).astype(np.uint8)
     out = pixels(render(encoded(np.repeat(np.tile(ramp, (200, 1))[..., None], 3, axis=2)))[0])
@@ -257,8 +268,9 @@ def test_passes_of_another_size_light_as_those_of_the_same_size() -> None:
     assert np.abs(whole - half).mean() < 3
 
 
-def test_a_depth_pass_that_is_all_background_is_no_pass() -> None:
-    nothing = encoded(np.full((120, 160), 65535, np.uint16))
+@pytest.mark.parametrize("farthest", [np.uint8(255), np.uint16(65535)])
+def test_a_depth_pass_that_is_all_background_is_no_pass(farthest: np.uint8 | np.uint16) -> None:
+    nothing = encoded(np.full((120, 160), farthest))
     assert render(encoded(grey()), depth=nothing)[0].data == render(encoded(grey()))[0].data
 
 

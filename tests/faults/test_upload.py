@@ -53,7 +53,12 @@ PASSING = [
     fault_proxy.less_kept_than_sent,
     fault_proxy.answer_that_comes_too_late,
 ]
-FATAL_TO_A_SESSION = [fault_proxy.session_gone, fault_proxy.session_not_found, fault_proxy.corrupted]
+FATAL_TO_A_SESSION = [
+    fault_proxy.session_gone,
+    fault_proxy.session_not_found,
+    fault_proxy.corrupted,
+    fault_proxy.swallowed,
+]
 name = {"ids": lambda fault: fault.__name__}
 
 
@@ -148,6 +153,16 @@ def test_an_upload_that_gets_nowhere_gives_up_and_goes_on_the_next_time(faulty, 
     seen = []
     upload(faulty, picture, progress=lambda kept, _: seen.append(kept))
     assert seen[0] == 2 * CHUNK
+
+
+def test_a_storage_that_asks_for_too_long_a_wait_is_an_error_at_once(faulty, proxy, picture):
+    def tomorrow(exchange):
+        exchange.body()
+        exchange.reply(503, {"Retry-After": "86400"})
+
+    proxy.inject(fault_proxy.whole, tomorrow, into=CHUNKS)
+    with pytest.raises(NetworkError, match="does not get through: HTTP 503"):
+        faulty.client().upload(picture, chunk_bytes=CHUNK)
 
 
 def test_a_file_that_is_corrupted_each_time_is_an_error_and_never_ready(faulty, proxy, picture):
