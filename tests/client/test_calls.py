@@ -161,11 +161,11 @@ def test_an_address_may_end_with_a_slash(stack):
 
 
 def test_what_asks_for_too_long_a_wait_is_an_error_at_once(stack, proxy):
-    def tomorrow(exchange):
+    def in_minutes(exchange):
         exchange.body()
-        exchange.reply(429, {"Retry-After": "86400"})
+        exchange.reply(429, {"Retry-After": "200"})
 
-    proxy.inject(tomorrow, into="credits")
+    proxy.inject(in_minutes, into="credits")
     with pytest.raises(RenderiqError, match="429"):
         Client(proxy.url, stack.api_key).credits()
 

@@ -86,6 +86,12 @@ def test_a_fault_on_the_way_changes_nothing(client, storage_proxy, file, tmp_pat
     assert os.listdir(tmp_path) == ["rendered.jpg"]
 
 
+def test_a_download_that_is_cut_again_and_again_goes_on(client, storage_proxy, file, tmp_path):
+    storage_proxy.inject(*[cut_in_the_middle] * 3, into="^GET")
+    client.download(file, tmp_path / "rendered.jpg")
+    assert sha256(tmp_path / "rendered.jpg") == file["sha256"]
+
+
 def test_what_was_there_already_is_not_fetched_again(client, storage_proxy, file, tmp_path):
     class Interrupted(Exception):
         pass

@@ -1,13 +1,16 @@
 """A render's work: what its worker is given, how long it is the worker's, and what it says to those who wait."""
 
+import threading
 import time
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from common import config, db
+from common.clients import storage
 from common.dal import render_work
-from common.domain import events, renders
+from common.domain import events, render_task, renders
 from common.domain.render_task import ATTEMPTS, Lease, LostError
 from common.schemas.renders import CreateRender
 
@@ -125,6 +128,18 @@ def test_what_a_worker_brings_after_another_has_begun_is_not_taken(database, con
     assert row_of(database, render)["status"] == "processing"
 
 
+def test_a_render_is_given_up_after_its_last_attempt_when_nobody_is_at_it(database, conn, caller):
+    render = order(database, conn, caller)
+    found = []
+    for _ in range(ATTEMPTS):
+        assert claim(conn, render)
+        found.append(render_work.lock_abandoned(conn, render.id, ATTEMPTS))
+        end_lease(database, render)
+    assert found == [None] * ATTEMPTS
+    assert claim(conn, render) is None
+    assert render_work.lock_abandoned(conn, render.id, ATTEMPTS)["attempt"] == ATTEMPTS
+
+
 def test_an_hour_is_the_time_to_begin_and_not_to_end(database, conn, caller):
     begun, never = (order(database, conn, caller) for _ in range(2))
     claim(conn, begun)
@@ -221,6 +236,40 @@ def test_a_lease_that_could_not_be_renewed_once_is_renewed_the_next_time(databas
             database.sql("ALTER ROLE app LOGIN")
         end_lease(database, render)
         wait_until(lambda: is_leased(database, render))
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A Cloud Storage whose permission was taken from us."""
+
+    def do_GET(self):
+        self.send_error(403)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def refusing_storage(functions, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    monkeypatch.setenv("GCS_BUCKET", "media")
+    monkeypatch.setenv("STORAGE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    cached = (config.settings, storage._bucket)
+    for found in cached:
+        found.cache_clear()
+    yield
+    storage._bucket().client._http.close()
+    for found in cached:
+        found.cache_clear()
+    server.shutdown()
+    server.server_close()
+
+
+def test_files_that_cannot_be_read_are_worth_another_try(database, conn, caller, refusing_storage):
+    render = order(database, conn, caller)
+    render_task.run(render.id)
+    row = row_of(database, render)
+    assert (row["status"], row["attempt"], row["hold"]) == ("queued", 1, "held")
 
 
 def test_a_worker_hears_between_two_stages_that_its_render_was_canceled(database, conn, caller, functions):

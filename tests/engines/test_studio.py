@@ -188,6 +188,14 @@ def test_the_background_of_the_depth_pass_becomes_sky() -> None:
     assert blue[2] > blue[0] + 30
 
 
+def test_where_a_normal_pass_has_nothing_becomes_sky() -> None:
+    normal = np.full((120, 160, 3), (128, 0, 128), np.uint8)
+    normal[:40] = 128
+    out = pixels(render(encoded(grey()), normal=encoded(normal))[0])
+    assert out[5, 80, 2] > out[5, 80, 0] + 30
+    assert abs(out[100, 80, 2] - out[100, 80, 0]) < 25
+
+
 def on_background(height: int = 200, width: int = 300) -> npt.NDArray[np.uint8]:
     picture = np.full((height, width, 3), (200, 200, 200), np.uint8)
     picture[120:] = grey(height - 120, width, 90)

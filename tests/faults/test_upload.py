@@ -140,8 +140,11 @@ def test_faults_in_any_order_change_nothing(faulty, proxy, tmp_path_factory, fau
 
 def test_only_what_is_missing_is_sent_again(faulty, proxy, picture):
     proxy.inject(fault_proxy.whole, fault_proxy.whole, fault_proxy.lost_answer, into=CHUNKS)
-    upload(faulty, picture)
-    chunks = -(-picture.stat().st_size // CHUNK)
+    kept = []
+    upload(faulty, picture, progress=lambda done, _: kept.append(done))
+    size = picture.stat().st_size
+    assert kept == [*range(CHUNK, size, CHUNK), size]
+    chunks = -(-size // CHUNK)
     asked_once = 1
     assert sum("upload_id=" in request for request in proxy.seen) == chunks + asked_once
 
@@ -230,6 +233,21 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(faulty, p
     state.write_bytes(kept)
     proxy.clear()
     assert upload(faulty, picture)["id"] == first["id"]
+    assert not any("upload_id=" in request for request in proxy.seen)
+
+
+def test_a_file_that_has_arrived_is_not_sent_again_though_its_session_is_forgotten(faulty, proxy, picture):
+    def stop(kept, total):
+        if kept == total:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        faulty.client().upload(picture, progress=stop)
+    state = picture.with_name(picture.name + ".renderiq-upload.json")
+    known = json.loads(state.read_text())
+    state.write_text(json.dumps(known | {"uri": None}))
+    proxy.clear()
+    assert upload(faulty, picture)["id"] == known["uploadId"]
     assert not any("upload_id=" in request for request in proxy.seen)
 
 

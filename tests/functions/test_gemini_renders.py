@@ -65,10 +65,10 @@ def test_the_model_is_asked_for_what_was_ordered(server, account, tmp_path):
         path = tmp_path / f"{purpose}.png"
         path.write_bytes((SAMPLES / f"room_{purpose}.png").read_bytes())
         passes[f"{purpose}UploadId"] = account.stack.client(account.key).upload(path, purpose)["id"]
-    order = account.order("oak-order", prompt="oak floor", style="scandinavian", seed=0, geometryFidelity=0, **passes)
+    order = account.order(prompt="oak floor", style="scandinavian", seed=42, geometryFidelity=0, **passes)
     assert account.finished(order.json["id"])["status"] == "succeeded"
     asked = server.seen[-1][2]
-    assert asked["generationConfig"]["seed"] == 0
+    assert asked["generationConfig"]["seed"] == 42
     told, _, *rest = asked["contents"][0]["parts"]
     assert all(words in told["text"] for words in ("oak floor", "Style: scandinavian", "kept to 0 %"))
     assert [("depth" in part["text"], "normal" in part["text"]) for part in rest[::2]] == [(True, False), (False, True)]
