@@ -156,8 +156,9 @@ def test_a_redirect_is_an_error_that_says_where_the_service_is(proxy, client):
         client.credits()
 
 
-def test_an_address_may_end_with_a_slash(stack):
-    assert Client(stack.base_url + "/", stack.api_key).credits()["granted"] == 1000
+def test_an_address_may_end_with_a_slash(stack, proxy):
+    assert Client(proxy.url + "/", stack.api_key).credits()["granted"] == 1000
+    assert proxy.seen == ["GET /api/plugins/credits"]
 
 
 def test_what_asks_for_too_long_a_wait_is_an_error_at_once(stack, proxy):
