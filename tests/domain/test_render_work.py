@@ -239,10 +239,10 @@ def test_a_lease_that_could_not_be_renewed_once_is_renewed_the_next_time(databas
 
 
 class Refusing(BaseHTTPRequestHandler):
-    """A Cloud Storage whose permission was taken from us."""
+    """A Cloud Storage that is overloaded at first, and then does not permit it."""
 
     def do_GET(self):
-        self.send_error(403)
+        self.send_error(self.server.statuses.pop(0))
 
     def log_message(self, *_):
         pass
@@ -251,13 +251,14 @@ class Refusing(BaseHTTPRequestHandler):
 @pytest.fixture
 def refusing_storage(functions, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    server.statuses = [503, 403]
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     monkeypatch.setenv("GCS_BUCKET", "media")
     monkeypatch.setenv("STORAGE_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     cached = (config.settings, storage._bucket)
     for found in cached:
         found.cache_clear()
-    yield
+    yield server
     storage._bucket().client._http.close()
     for found in cached:
         found.cache_clear()
@@ -265,9 +266,12 @@ def refusing_storage(functions, monkeypatch):
     server.server_close()
 
 
-def test_files_that_cannot_be_read_are_worth_another_try(database, conn, caller, refusing_storage):
+def test_files_that_cannot_be_read_are_asked_for_again_and_then_worth_another_try(
+    database, conn, caller, refusing_storage
+):
     render = order(database, conn, caller)
     render_task.run(render.id)
+    assert refusing_storage.statuses == []
     row = row_of(database, render)
     assert (row["status"], row["attempt"], row["hold"]) == ("queued", 1, "held")
 

@@ -283,15 +283,25 @@ def test_an_upload_for_another_purpose_or_at_another_service_is_not_gone_on_with
 
 
 def test_an_upload_that_cannot_be_asked_for_is_not_begun_again(faulty, picture):
-    interrupt(faulty, picture)
-    state = picture.with_name(picture.name + ".renderiq-upload.json")
-    kept = state.read_bytes()
-    with pytest.raises(RenderiqError, match="401"):
-        Client(faulty.base_url, "rq_sk_test_" + "x" * 39).upload(picture, chunk_bytes=CHUNK)
-    assert state.read_bytes() == kept
+    def forbidden(exchange):
+        exchange.body()
+        exchange.reply(403)
+
+    def stop(kept, _):
+        raise Interrupted
+
+    api = FaultProxy(faulty.base_url)
+    client = Client(api.url, faulty.api_key)
+    with pytest.raises(Interrupted):
+        client.upload(picture, chunk_bytes=CHUNK, progress=stop)
+    api.inject(forbidden, into="^GET /api/plugins/uploads/")
+    with pytest.raises(RenderiqError, match="403"):
+        client.upload(picture, chunk_bytes=CHUNK)
     seen = []
-    upload(faulty, picture, progress=lambda sent, _: seen.append(sent))
-    assert seen[0] == 2 * CHUNK
+    client.upload(picture, chunk_bytes=CHUNK, progress=lambda sent, _: seen.append(sent))
+    assert seen[0] >= CHUNK
+    assert api.seen.count("POST /api/plugins/uploads") == 1
+    api.close()
 
 
 def test_a_state_that_is_a_link_is_not_followed(faulty, picture, tmp_path_factory):
