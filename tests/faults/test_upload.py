@@ -138,6 +138,12 @@ def test_faults_in_any_order_change_nothing(faulty, proxy, tmp_path_factory, fau
     proxy.clear()
 
 
+@pytest.mark.parametrize("size", [0, -CHUNK, 1000, CHUNK + 1])
+def test_a_chunk_that_cloud_storage_would_refuse_is_refused_before_anything_is_sent(faulty, picture, size):
+    with pytest.raises(ValueError, match="multiple of 262144"):
+        faulty.client().upload(picture, chunk_bytes=size)
+
+
 def test_only_what_is_missing_is_sent_again(faulty, proxy, picture):
     proxy.inject(fault_proxy.whole, fault_proxy.whole, fault_proxy.lost_answer, into=CHUNKS)
     kept = []
