@@ -155,9 +155,10 @@ def test_a_redirect_is_an_error_that_says_where_the_service_is(proxy, client):
         client.credits()
 
 
-def test_an_address_may_end_with_a_slash(stack, proxy):
-    assert Client(proxy.url + "/", stack.api_key).credits()["granted"] == 1000
-    assert proxy.seen == ["GET /api/plugins/credits"]
+def test_an_address_may_end_with_a_slash(stack):
+    client = Client(stack.base_url + "/", stack.api_key)
+    assert client.base_url == stack.base_url, "a path that begins with two slashes is another one"
+    assert client.credits()["granted"] == 1000
 
 
 def test_what_asks_for_too_long_a_wait_is_an_error_at_once(stack, proxy):
