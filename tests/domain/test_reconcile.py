@@ -80,6 +80,6 @@ def test_the_sweep_compares_the_books_once_a_day_and_logs_what_differs(stack):
     stack.sql(DAMAGE + " RETURNING 1", n=3, id=account)
     before = log.read_text().count("event=credits_reconciled")
     stack.sql("UPDATE housekeeping SET done_at = done_at - interval '1 day' RETURNING 1")
-    wait_for(f"event=credits_differ accountId={account}")
+    wait_for(f" E credits_differ event=credits_differ accountId={account}")
     stack.sql(DAMAGE + " RETURNING 1", n=-3, id=account)
     assert log.read_text().count("event=credits_reconciled") <= before + 1
