@@ -201,6 +201,12 @@ def session_not_found(exchange):
     exchange.reply(404)
 
 
+def swallowed(exchange):
+    """Told to be whole, and nothing has arrived."""
+    exchange.body()
+    exchange.reply(200)
+
+
 def corrupted(exchange):
     """One bit is another, and TCP did not notice."""
     body = bytearray(exchange.body())

@@ -61,9 +61,9 @@ def run(render_id: UUID) -> None:
 class Lease:
     """A claim that is renewed by a thread for as long as the block runs."""
 
-    def __init__(self, row: Row) -> None:
-        """The lease of the claimed `row`."""
-        self._id, self._attempt = row["id"], row["attempt"]
+    def __init__(self, row: Row, every_s: float = RENEW_S) -> None:
+        """The lease of the claimed `row`, renewed every `every_s`."""
+        self._id, self._attempt, self._every_s = row["id"], row["attempt"], every_s
         self._stage = "fetching"
         self._over = threading.Event()
         self._lost = threading.Event()
@@ -93,7 +93,7 @@ class Lease:
             self._lost.set()
 
     def _keep(self) -> None:
-        while not self._over.wait(RENEW_S):
+        while not self._over.wait(self._every_s):
             try:
                 self._renew()
             except Unavailable as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.deliveries.conftest import paused
+from tests.functions.test_renders import damaged_png
 from tools.bench import write_png
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +69,25 @@ def picture(tmp_path):
 def test_a_picture_is_rendered_and_saved_beside_it(stack, picture):
     done = run(stack, "--json", "render", str(picture), "--prompt", "a room", "--quality", "draft")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["savedTo"] == str(picture.parent / "room-rendered.jpg")
+    told = json.loads(done.stdout)
+    assert (told["savedTo"], told["quality"]) == (str(picture.parent / "room-rendered.jpg"), "draft")
     assert (picture.parent / "room-rendered.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert sorted(path.name for path in picture.parent.iterdir()) == ["room-rendered.jpg", "room.png"]
+
+
+def test_a_render_that_fails_is_told_with_its_reason(stack, picture):
+    picture.write_bytes(damaged_png())
+    done = run(stack, "render", str(picture), "--prompt", "a room")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "renderiq: snapshot_unreadable: The snapshot cannot be decoded."
+    assert [path.name for path in picture.parent.iterdir()] == [picture.name]
+
+
+def test_a_render_that_takes_longer_than_it_may_is_waited_for_later(stack, picture):
+    with paused(stack, ["renders"]):
+        done = run(stack, "render", str(picture), "--prompt", "a room", "--quality", "draft", "--timeout", "1")
+    assert done.returncode == 3
+    assert "is still queued after 1 s; the render goes on; see it with:" in done.stderr
 
 
 def test_progress_in_a_pipe_is_a_line_at_each_tenth_without_control_characters(stack, tmp_path):
@@ -83,13 +100,15 @@ def test_progress_in_a_pipe_is_a_line_at_each_tenth_without_control_characters(s
     assert all(line.isprintable() for line in lines)
 
 
-@pytest.mark.parametrize(("columns", "full"), [(100, 28), (60, 20), (20, 0)])
+@pytest.mark.parametrize(("columns", "full"), [(100, 28), (60, 1), (20, 0)])
 def test_progress_on_a_terminal_is_one_line_that_moves_and_fits(stack, tmp_path, columns, full):
     write_png(tmp_path / "large.png", 40 << 20)
     seen = on_terminal(stack, "upload", str(tmp_path / "large.png"), COLUMNS=str(columns), TERM="xterm")
     assert seen.count("\n") == 1
-    assert "█" * full in seen
-    assert "100 %" in seen
+    last = seen.split("\r")[-2]
+    assert "█" * full in last
+    assert "░" not in last
+    assert "100 %" in last
     assert max(len(line) for line in seen.split("\r")) < columns
     assert all(line.isprintable() for line in seen.replace("\n", "\r").split("\r"))
 
@@ -98,6 +117,11 @@ def test_progress_on_a_terminal_that_draws_nothing_is_plain_lines(stack, tmp_pat
     write_png(tmp_path / "large.png", 9 << 20)
     seen = on_terminal(stack, "upload", str(tmp_path / "large.png"), TERM="dumb")
     assert seen.splitlines()[-1] == "upload 100 %"
+
+
+def test_a_pass_is_uploaded_for_its_purpose(stack, picture):
+    done = run(stack, "--json", "upload", str(picture), "--purpose", "normal")
+    assert (json.loads(done.stdout)["purpose"], json.loads(done.stdout)["status"]) == ("normal", "ready")
 
 
 def test_what_the_encoding_has_no_letter_for_is_told_all_the_same(stack, picture):
@@ -127,6 +151,7 @@ def test_a_refusal_is_one_clear_line_without_the_key(stack):
     [
         (["credits"], {"RENDERIQ_API_KEY": ""}, 2, "set RENDERIQ_API_KEY, or name a file with --key-file"),
         (["--key-file", "/nowhere", "credits"], {}, 2, "No such file or directory"),
+        (["--auto-rotate", "credits"], {}, 2, "--auto-rotate needs --key-file"),
         (["upload", "/nowhere.png"], {}, 2, "No such file or directory"),
         (["--base-url", "http://example.com", "credits"], {}, 2, "base_url must be https://"),
         (["webhooks", "listen"], {}, 2, "set RENDERIQ_WEBHOOK_SECRET"),

@@ -86,6 +86,12 @@ def test_a_fault_on_the_way_changes_nothing(client, storage_proxy, file, tmp_pat
     assert os.listdir(tmp_path) == ["rendered.jpg"]
 
 
+def test_a_download_that_is_cut_again_and_again_goes_on(client, storage_proxy, file, tmp_path):
+    storage_proxy.inject(*[cut_in_the_middle] * 3, into="^GET")
+    client.download(file, tmp_path / "rendered.jpg")
+    assert sha256(tmp_path / "rendered.jpg") == file["sha256"]
+
+
 def test_what_was_there_already_is_not_fetched_again(client, storage_proxy, file, tmp_path):
     class Interrupted(Exception):
         pass
@@ -97,10 +103,50 @@ def test_what_was_there_already_is_not_fetched_again(client, storage_proxy, file
     with pytest.raises(Interrupted):
         client.download(file, tmp_path / "rendered.jpg", progress=stop)
     assert not (tmp_path / "rendered.jpg").exists()
-    seen = []
+    (have,) = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert have > 0
+    asked, seen = [], []
+    storage_proxy.inject(noting(asked, "Range"), into="^GET")
     client.download(file, tmp_path / "rendered.jpg", progress=lambda done, total: seen.append((done, total)))
+    assert asked == [f"bytes={have}-"]
     assert sha256(tmp_path / "rendered.jpg") == file["sha256"]
     assert seen[-1] == (file["bytes"], file["bytes"])
+
+
+def noting(values, name):
+    def note(exchange):
+        values.append(exchange.headers[name])
+        fault_proxy.whole(exchange)
+
+    return note
+
+
+def test_who_sends_all_of_it_though_the_rest_was_asked_for_is_understood(client, storage_proxy, file, tmp_path):
+    def from_its_start(exchange):
+        exchange.body()
+        del exchange.headers["Range"]
+        exchange.reply(*exchange.forward(b""))
+
+    storage_proxy.inject(cut_in_the_middle, from_its_start, into="^GET")
+    client.download(file, tmp_path / "rendered.jpg")
+    assert sha256(tmp_path / "rendered.jpg") == file["sha256"]
+    assert len(storage_proxy.seen) == 2
+
+
+def test_a_download_that_was_stopped_at_its_end_is_only_put_in_its_place(client, storage_proxy, file, tmp_path):
+    def stop(done, total):
+        if done == total:
+            raise Interrupted
+
+    class Interrupted(Exception):
+        pass
+
+    with pytest.raises(Interrupted):
+        client.download(file, tmp_path / "rendered.jpg", progress=stop)
+    storage_proxy.seen.clear()
+    client.download(file, tmp_path / "rendered.jpg", progress=stop)
+    assert sha256(tmp_path / "rendered.jpg") == file["sha256"]
+    assert len(storage_proxy.seen) == 1
 
 
 def test_a_file_that_is_never_right_is_an_error_and_what_was_there_stays(client, storage_proxy, file, tmp_path):

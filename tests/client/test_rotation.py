@@ -70,6 +70,12 @@ def test_a_key_is_rotated_once_when_the_service_asks_and_kept(stack, tenant, key
     assert key_file.read_text() != old
     assert rotations(tenant) == 1
     assert works(stack, key_file)
+    (row,) = stack.sql(
+        "SELECT valid_until - s.created_at AS grace FROM plugin_api_key_secrets s JOIN plugin_api_keys k"
+        " ON k.id = s.key_id WHERE k.account_id = :id::uuid AND valid_until IS NOT NULL",
+        id=tenant.id,
+    )
+    assert row["grace"] > timedelta(days=9 + 6), "the plugin may stay closed for a week after its new key was lost"
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     assert [path.name for path in key_file.parent.iterdir()] == [key_file.name]
 

@@ -10,6 +10,7 @@ import pytest
 from renderiq_client import Client, NetworkError, RenderiqError, Tokens
 from renderiq_client.transport import Answer
 from tests import fault_proxy
+from tests.support import Tenant
 
 REFRESH = "^POST /api/plugins/auth/refresh"
 
@@ -129,6 +130,25 @@ def test_after_signing_out_nobody_is_calling(signed_in):
     with pytest.raises(RenderiqError) as refused:
         signed_in.me()
     assert refused.value.code == "unauthenticated"
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_signing_out_ends_this_session_or_all_of_them(stack, everywhere):
+    tenant = Tenant(stack)
+    here, there = Client(stack.base_url), Client(stack.base_url)
+    for client in (here, there):
+        client.sign_in(tenant.email, tenant.password)
+    here.sign_out(everywhere=everywhere)
+    if everywhere:
+        with pytest.raises(RenderiqError, match="401"):
+            there.me()
+    else:
+        assert there.me()["credential"]["kind"] == "session"
+
+
+def test_a_key_may_take_the_place_of_a_session(signed_in, stack):
+    signed_in.use_key(stack.api_key)
+    assert signed_in.me()["credential"]["kind"] == "api_key"
 
 
 def test_a_wrong_password_is_one_clear_error(stack, proxy):

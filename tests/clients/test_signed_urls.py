@@ -141,6 +141,9 @@ def test_a_url_is_signed_by_sign_blob_once_an_hour(google, environment):
     assert first.startswith("https://storage.googleapis.com/pictures/renders/a.jpg?")
     asked = parse_qs(urlsplit(first).query)
     assert asked["X-Goog-Credential"][0].startswith(f"{ACCOUNT}/")
+    # From the full hour on, and for less than the 12 h after which a signature by `signBlob` ends.
+    assert asked["X-Goog-Date"][0].endswith("0000Z")
+    assert asked["X-Goog-Expires"] == [str(6 * 3600)]
     google.key.public_key().verify(
         bytes.fromhex(asked["X-Goog-Signature"][0]),
         canonical_request(first).encode(),

@@ -33,6 +33,10 @@ RESULTS = {
     "succeeded": {"files": [PICTURE | {"width": 1, "height": 1}]},
     "failed": {"error": {"code": "c", "message": "", "retryable": True}},
 }
+CAPTURED_WITHOUT_AN_ENTRY = """
+    UPDATE renders SET status = 'succeeded', hold = 'captured', charged = quoted
+    WHERE account_id = :id::uuid AND status = 'queued'
+"""
 
 
 def order(upload, quality="standard"):
@@ -54,7 +58,7 @@ def make_machine(database):
             self.caller = database.account()
             self.upload = database.upload(self.caller)
             self.granted, self.ends, self.price = 0, {}, {}
-            self.attempt, self.leased = {}, set()
+            self.attempt, self.leased, self.waited = {}, set(), set()
 
         def teardown(self):
             self.stack.close()
@@ -95,9 +99,11 @@ def make_machine(database):
                 self.leased.discard(render)
             with self.conn.transaction():
                 row = render_work.claim(self.conn, render, ATTEMPTS)
+            begun, open_ = self.attempt.get(render, 0), self.ends[render] is None
+            in_time = begun > 0 or render not in self.waited
+            assert bool(row) == (open_ and in_time and begun < ATTEMPTS and render not in self.leased)
             if row:
-                assert render not in self.leased, "two workers have it"
-                assert row["attempt"] == self.attempt.get(render, 0) + 1 <= ATTEMPTS
+                assert row["attempt"] == begun + 1
                 self.attempt[render] = row["attempt"]
                 self.leased.add(render)
             return row or multiple()
@@ -105,6 +111,7 @@ def make_machine(database):
         @rule(render=made)
         def wait_an_hour(self, render):
             self.owner("UPDATE renders SET created_at = created_at - interval '1 hour' WHERE id = :id::uuid", render)
+            self.waited.add(render)
 
         def owner(self, statement, render):
             self.owners.rows(statement + " RETURNING 1", id=render)
@@ -140,10 +147,13 @@ def make_machine(database):
             """What the sweep and a task that cannot claim do: expire, or give up after the last attempt."""
             with self.conn.transaction():
                 if renders.expire_one(self.conn, render):
+                    assert render in self.waited - set(self.attempt), "it was begun, or there was time left"
                     self.note(render, "expired")
             with self.conn.transaction():
                 lost = render_work.lock_abandoned(self.conn, render, ATTEMPTS)
                 if lost and renders.end(self.conn, lost, "failed", **RESULTS["failed"]):
+                    assert self.attempt[render] == ATTEMPTS, "it has tries left"
+                    assert render not in self.leased, "its last worker is at it"
                     self.note(render, "failed")
 
         def end(self, row, status):
@@ -246,8 +256,9 @@ def test_sixteen_threads_at_once_leave_books_that_agree(database):
          {"entries_available", "entries_granted"}),
         ("DELETE FROM credit_entries WHERE account_id = :id::uuid AND kind = 'hold'",
          {"entries_available", "entries_held", "unsettled"}),
-        ("UPDATE renders SET status = 'succeeded', hold = 'captured', charged = quoted WHERE account_id = :id::uuid",
-         {"renders_held", "renders_spent", "unsettled"}),
+        ("DELETE FROM credit_entries WHERE account_id = :id::uuid AND kind = 'release'",
+         {"entries_available", "entries_held", "unsettled"}),
+        (CAPTURED_WITHOUT_AN_ENTRY, {"renders_held", "renders_spent", "unsettled"}),
     ],
 )  # fmt: skip
 def test_whatever_is_changed_behind_the_books_is_found(database, change, told):
@@ -255,6 +266,7 @@ def test_whatever_is_changed_behind_the_books_is_found(database, change, told):
     body = order(database.upload(caller))
     with database.connection() as conn:
         with conn.transaction():
+            renders.cancel(conn, caller, renders.create(conn, caller, body).id)
             renders.create(conn, caller, body)
         assert _differences(credits.compare(conn, caller.account_id)) == {}
         database.sql(change + " RETURNING 1", id=caller.account_id)

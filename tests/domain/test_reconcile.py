@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from common.dal import housekeeping
 from tests.conftest import ROOT
 
 DAMAGE = (
@@ -36,6 +37,28 @@ def test_the_operators_command_names_the_account_and_what_differs(database):
     assert str(bad.account_id) not in reconcile(database.app_url).stdout
 
 
+def test_every_account_is_compared_however_many_there_are(database):
+    database.sql(
+        """
+        WITH made AS (
+            INSERT INTO accounts (email, name) SELECT gen_random_uuid()::text, '' FROM generate_series(1, 500) RETURNING id
+        )
+        INSERT INTO credit_accounts (account_id) SELECT id FROM made RETURNING account_id
+        """
+    )
+    last = database.account(5)
+    database.sql(DAMAGE + " RETURNING 1", n=3, id=last.account_id)
+    assert str(last.account_id) in reconcile(database.app_url).stdout
+    database.sql(DAMAGE + " RETURNING 1", n=-3, id=last.account_id)
+
+
+def test_what_is_done_daily_is_done_once_a_day(database):
+    with database.connection() as conn:
+        assert [housekeeping.claim_day(conn, "a test") for _ in range(3)] == [True, False, False]
+        database.sql("UPDATE housekeeping SET done_at = done_at - interval '1 day' WHERE name = 'a test' RETURNING 1")
+        assert [housekeeping.claim_day(conn, "a test") for _ in range(2)] == [True, False]
+
+
 def test_books_that_cannot_be_read_are_told_in_a_line():
     done = reconcile("postgresql://app:none@127.0.0.1:9/renderiq")
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
@@ -57,6 +80,6 @@ def test_the_sweep_compares_the_books_once_a_day_and_logs_what_differs(stack):
     stack.sql(DAMAGE + " RETURNING 1", n=3, id=account)
     before = log.read_text().count("event=credits_reconciled")
     stack.sql("UPDATE housekeeping SET done_at = done_at - interval '1 day' RETURNING 1")
-    wait_for(f"event=credits_differ accountId={account}")
+    wait_for(f" E credits_differ event=credits_differ accountId={account}")
     stack.sql(DAMAGE + " RETURNING 1", n=-3, id=account)
     assert log.read_text().count("event=credits_reconciled") <= before + 1

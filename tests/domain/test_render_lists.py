@@ -86,11 +86,27 @@ def test_any_filters_together_give_what_a_look_at_every_row_gives(database, made
             assert paged(database, caller, limit, **filters) == wanted, filters
 
 
+def test_somebody_elses_project_shows_none_of_its_renders(database, made):
+    _, projects, rows = made
+    assert any(row["project_id"] == projects[0] for row in rows)
+    assert paged(database, database.account(), 100, projectId=projects[0]) == []
+
+
 def test_a_time_is_exact_at_its_ends(database, made):
     caller, _, rows = made
-    moment = sorted(row["created_at"] for row in rows)[MADE // 2]
-    assert len(paged(database, caller, 50, since=moment)) == sum(row["created_at"] >= moment for row in rows)
-    assert len(paged(database, caller, 50, until=moment)) == sum(row["created_at"] < moment for row in rows)
+    middle = sorted((row for row in rows if row["project_id"]), key=lambda row: row["created_at"])[MADE // 4]
+    moment = middle["created_at"]
+    just_after = moment + timedelta(microseconds=1)
+    for filters in ({}, {"platform": middle["metadata"]["sourcePlatform"]}, {"projectId": middle["project_id"]}):
+        alike = [
+            row["created_at"]
+            for row in rows
+            if row["metadata"]["sourcePlatform"] == filters.get("platform", row["metadata"]["sourcePlatform"])
+            and row["project_id"] == filters.get("projectId", row["project_id"])
+        ]
+        assert len(paged(database, caller, 50, since=moment, **filters)) == sum(at >= moment for at in alike)
+        assert len(paged(database, caller, 50, until=moment, **filters)) == sum(at < moment for at in alike)
+        assert len(paged(database, caller, 50, until=just_after, **filters)) == sum(at <= moment for at in alike)
 
 
 @pytest.mark.parametrize("moment", [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])

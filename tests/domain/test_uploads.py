@@ -7,6 +7,7 @@ import pytest
 
 from common import config, db
 from common.clients import storage
+from common.dal import uploads as dal
 from common.domain import uploads
 from common.errors import Conflict
 
@@ -52,3 +53,13 @@ def test_no_connection_is_held_while_cloud_storage_is_asked(database, slow_stora
     with pytest.raises(Conflict, match="has not arrived"):
         uploads.complete(caller, upload)
     assert set(slow_storage.meanwhile) == {1}
+
+
+def test_an_upload_that_is_canceled_while_it_is_verified_stays_canceled(database):
+    caller = database.account()
+    upload = database.upload(caller)
+    database.sql("UPDATE uploads SET status = 'pending' WHERE id = :id::uuid RETURNING 1", id=upload)
+    with database.connection() as conn:
+        uploads.cancel(conn, caller, upload)
+        assert dal.complete(conn, caller.account_id, upload, md5="", generation=2, width=1, height=1) is None
+        assert dal.find(conn, caller.account_id, upload)["status"] == "canceled"

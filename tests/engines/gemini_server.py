@@ -15,6 +15,12 @@ def candidate(reason, *parts):
     return {"candidates": [found | ({"content": {"role": "model", "parts": list(parts)}} if parts else {})]}
 
 
+def drawn(red, **more):
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8), (red, 0, 0)).save(out, "PNG")
+    return {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(out.getvalue()).decode()}} | more
+
+
 def error(code, status):
     return {"error": {"code": code, "message": "told by the service", "status": status}}
 
@@ -22,7 +28,10 @@ def error(code, status):
 #: Status and body by a word of the prompt, as the service documents them.
 ANSWERS = {
     "BLOCKED-PROMPT": (200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}),
+    "NOT-TOLD-WHY": (200, {"promptFeedback": {"blockReason": "OTHER"}}),
     "BLOCKED-IMAGE": (200, candidate("IMAGE_SAFETY")),
+    "UNSAFE": (200, candidate("SAFETY")),
+    "DRAFTS": (200, candidate("STOP", drawn(10), drawn(20), drawn(30, thought=True))),
     "TEXT-ONLY": (200, candidate("STOP", {"text": "I cannot draw that."})),
     "NO-IMAGE": (200, candidate("NO_IMAGE")),
     "EMPTY": (200, {}),
@@ -32,6 +41,8 @@ ANSWERS = {
     "FORBIDDEN": (403, error(403, "PERMISSION_DENIED")),
     "BROKEN": (500, error(500, "INTERNAL")),
     "LATE": (504, error(504, "DEADLINE_EXCEEDED")),
+    "SLOW": (408, error(408, "DEADLINE_EXCEEDED")),
+    "LARGE": (413, error(413, "INVALID_ARGUMENT")),
 }
 
 

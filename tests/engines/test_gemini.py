@@ -85,6 +85,22 @@ def test_the_request_is_what_the_service_documents(server):
     assert "depth" in parts[2]["text"]
 
 
+@pytest.mark.parametrize(("quality", "size"), [("draft", "1K"), ("standard", "2K"), ("high", "4K")])
+def test_quality_sets_the_size_that_is_asked_for(server, quality, size):
+    render(quality=quality)
+    assert server.seen[0][2]["generationConfig"]["imageConfig"]["imageSize"] == size
+
+
+@pytest.mark.parametrize(("fidelity", "told"), [(None, "100 %"), (0, "kept to 0 %"), (100, "100 %")])
+def test_geometry_is_kept_unless_something_else_is_asked_for(server, fidelity, told):
+    render(geometry_fidelity=fidelity)
+    assert told in server.seen[0][2]["contents"][0]["parts"][0]["text"]
+
+
+def test_the_last_picture_is_the_result_and_drafts_and_thoughts_are_not(server):
+    assert Image.open(io.BytesIO(render("DRAFTS")[0].data)).getpixel((0, 0)) == (20, 0, 0)
+
+
 def test_what_it_says_of_itself_is_the_model(server):
     info = choose("gemini").info
     assert (info.name, info.version, info.ai, info.deterministic) == ("gemini", MODEL, True, False)
@@ -96,7 +112,9 @@ def test_what_it_says_of_itself_is_the_model(server):
     ("prompt", "code", "retryable", "requests"),
     [
         ("BLOCKED-PROMPT", "content_blocked", False, 1),
+        ("NOT-TOLD-WHY", "content_blocked", False, 1),
         ("BLOCKED-IMAGE", "content_blocked", False, 1),
+        ("UNSAFE", "content_blocked", False, 1),
         ("TEXT-ONLY", "engine_no_output", False, 1),
         ("NO-IMAGE", "engine_no_output", False, 1),
         ("EMPTY", "engine_no_output", False, 1),
@@ -106,6 +124,8 @@ def test_what_it_says_of_itself_is_the_model(server):
         ("FORBIDDEN", "engine_unavailable", True, 1),
         ("BROKEN", "engine_unavailable", True, 1),
         ("LATE", "engine_timeout", True, 1),
+        ("SLOW", "engine_timeout", True, 1),
+        ("LARGE", "engine_refused", False, 1),
     ],
 )
 def test_what_is_no_picture_is_told_by_its_code_and_only_busy_is_tried_again(server, prompt, code, retryable, requests):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from common.engines import EngineError, Job, Picture, Quality, choose, get
 from common.engines.png_rows import has_all_rows
@@ -188,6 +188,14 @@ def test_the_background_of_the_depth_pass_becomes_sky() -> None:
     assert blue[2] > blue[0] + 30
 
 
+def test_where_a_normal_pass_has_nothing_becomes_sky() -> None:
+    normal = np.full((120, 160, 3), (128, 0, 128), np.uint8)
+    normal[:40] = 128
+    out = pixels(render(encoded(grey()), normal=encoded(normal))[0])
+    assert out[5, 80, 2] > out[5, 80, 0] + 30
+    assert abs(out[100, 80, 2] - out[100, 80, 0]) < 25
+
+
 def on_background(height: int = 200, width: int = 300) -> npt.NDArray[np.uint8]:
     picture = np.full((height, width, 3), (200, 200, 200), np.uint8)
     picture[120:] = grey(height - 120, width, 90)
@@ -224,6 +232,17 @@ def test_what_is_transparent_becomes_sky() -> None:
     assert out[10, 150, 2] > out[10, 150, 0] + 40
 
 
+def test_a_picture_whose_alpha_was_left_empty_is_no_less_there() -> None:
+    empty = np.dstack([grey(), np.zeros((120, 160), np.uint8)])
+    assert render(encoded(empty))[0].data == render(encoded(grey()))[0].data
+
+
+def test_coloured_edges_are_kept_as_sharp_as_grey_ones() -> None:
+    for picture in render(encoded(grey())):
+        with Image.open(io.BytesIO(picture.data)) as image:
+            assert JpegImagePlugin.get_sampling(image) == 0, "4:4:4"
+
+
 def test_a_smooth_gradient_stays_smooth() -> None:
     ramp = np.linspace(40, 200, 640).astype(np.uint8)
     out = pixels(render(encoded(np.repeat(np.tile(ramp, (200, 1))[..., None], 3, axis=2)))[0])
@@ -257,8 +276,9 @@ def test_passes_of_another_size_light_as_those_of_the_same_size() -> None:
     assert np.abs(whole - half).mean() < 3
 
 
-def test_a_depth_pass_that_is_all_background_is_no_pass() -> None:
-    nothing = encoded(np.full((120, 160), 65535, np.uint16))
+@pytest.mark.parametrize("farthest", [np.uint8(255), np.uint16(65535)])
+def test_a_depth_pass_that_is_all_background_is_no_pass(farthest: np.uint8 | np.uint16) -> None:
+    nothing = encoded(np.full((120, 160), farthest))
     assert render(encoded(grey()), depth=nothing)[0].data == render(encoded(grey()))[0].data
 
 
@@ -304,7 +324,7 @@ def png(rows: int, *, size: int = 64, depth: int = 8, interlaced: bool = False) 
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", size, size, depth, 0, 0, 0, interlaced)
-    content = zlib.compress((b"\0" + bytes(range(1, size * depth // 8 + 1))) * rows)
+    content = zlib.compress((b"\0" + bytes(n % 255 + 1 for n in range(size * depth // 8))) * rows)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", content) + chunk(b"IEND", b"")
 
 
@@ -329,6 +349,11 @@ def test_an_interlaced_png_s_rows_are_counted_by_its_passes(side: int) -> None:
             struct.pack(">I", 8) + b"IDAT" + zlib.compress(b""), struct.pack(">I", len(content)) + b"IDAT" + content
         )
         assert has_all_rows(data) is whole
+
+
+def test_a_picture_that_says_to_have_too_many_pixels_is_not_decoded() -> None:
+    with pytest.raises(EngineError, match="more than 100 Mpx"):
+        render(png(1, size=10_001))
 
 
 def test_a_damaged_pass_is_refused_by_its_name() -> None:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from renderiq_client import NetworkError
+from renderiq_client import Client, NetworkError, RenderiqError
 from renderiq_client.uploads import ATTEMPTS
 from tests import fault_proxy
 from tests.conftest import start_stack, stop_stack
@@ -52,7 +53,12 @@ PASSING = [
     fault_proxy.less_kept_than_sent,
     fault_proxy.answer_that_comes_too_late,
 ]
-FATAL_TO_A_SESSION = [fault_proxy.session_gone, fault_proxy.session_not_found, fault_proxy.corrupted]
+FATAL_TO_A_SESSION = [
+    fault_proxy.session_gone,
+    fault_proxy.session_not_found,
+    fault_proxy.corrupted,
+    fault_proxy.swallowed,
+]
 name = {"ids": lambda fault: fault.__name__}
 
 
@@ -132,10 +138,19 @@ def test_faults_in_any_order_change_nothing(faulty, proxy, tmp_path_factory, fau
     proxy.clear()
 
 
+@pytest.mark.parametrize("size", [0, -CHUNK, 1000, CHUNK + 1])
+def test_a_chunk_that_cloud_storage_would_refuse_is_refused_before_anything_is_sent(faulty, picture, size):
+    with pytest.raises(ValueError, match="multiple of 262144"):
+        faulty.client().upload(picture, chunk_bytes=size)
+
+
 def test_only_what_is_missing_is_sent_again(faulty, proxy, picture):
     proxy.inject(fault_proxy.whole, fault_proxy.whole, fault_proxy.lost_answer, into=CHUNKS)
-    upload(faulty, picture)
-    chunks = -(-picture.stat().st_size // CHUNK)
+    kept = []
+    upload(faulty, picture, progress=lambda done, _: kept.append(done))
+    size = picture.stat().st_size
+    assert kept == [*range(CHUNK, size, CHUNK), size]
+    chunks = -(-size // CHUNK)
     asked_once = 1
     assert sum("upload_id=" in request for request in proxy.seen) == chunks + asked_once
 
@@ -147,6 +162,16 @@ def test_an_upload_that_gets_nowhere_gives_up_and_goes_on_the_next_time(faulty, 
     seen = []
     upload(faulty, picture, progress=lambda kept, _: seen.append(kept))
     assert seen[0] == 2 * CHUNK
+
+
+def test_a_storage_that_asks_for_too_long_a_wait_is_an_error_at_once(faulty, proxy, picture):
+    def tomorrow(exchange):
+        exchange.body()
+        exchange.reply(503, {"Retry-After": "86400"})
+
+    proxy.inject(fault_proxy.whole, tomorrow, into=CHUNKS)
+    with pytest.raises(NetworkError, match="does not get through: HTTP 503"):
+        faulty.client().upload(picture, chunk_bytes=CHUNK)
 
 
 def test_a_file_that_is_corrupted_each_time_is_an_error_and_never_ready(faulty, proxy, picture):
@@ -217,6 +242,21 @@ def test_an_upload_whose_completion_was_not_heard_of_is_not_sent_again(faulty, p
     assert not any("upload_id=" in request for request in proxy.seen)
 
 
+def test_a_file_that_has_arrived_is_not_sent_again_though_its_session_is_forgotten(faulty, proxy, picture):
+    def stop(kept, total):
+        if kept == total:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        faulty.client().upload(picture, progress=stop)
+    state = picture.with_name(picture.name + ".renderiq-upload.json")
+    known = json.loads(state.read_text())
+    state.write_text(json.dumps(known | {"uri": None}))
+    proxy.clear()
+    assert upload(faulty, picture)["id"] == known["uploadId"]
+    assert not any("upload_id=" in request for request in proxy.seen)
+
+
 def test_two_that_upload_the_same_file_at_once_both_end_well(faulty, picture):
     interrupt(faulty, picture)
     done, both = [], threading.Barrier(2)
@@ -233,6 +273,57 @@ def test_two_that_upload_the_same_file_at_once_both_end_well(faulty, picture):
     assert [each["md5"] for each in done] == [md5_of(picture)] * 2
     assert done[0]["id"] != done[1]["id"]
     assert list(picture.parent.iterdir()) == [picture]
+
+
+def test_an_upload_for_another_purpose_or_at_another_service_is_not_gone_on_with(faulty, proxy, picture):
+    interrupt(faulty, picture)
+    assert upload(faulty, picture, purpose="depth")["purpose"] == "depth"
+    interrupt(faulty, picture)
+    seen = []
+    elsewhere = FaultProxy(faulty.base_url)  # it may know the upload's id, and is not asked for it
+    client = Client(elsewhere.url, faulty.api_key)
+    client.upload(picture, chunk_bytes=CHUNK, progress=lambda kept, _: seen.append(kept))
+    assert seen[0] == CHUNK
+    assert not any(request.startswith("GET") for request in elsewhere.seen)
+    elsewhere.close()
+
+
+def test_an_upload_that_cannot_be_asked_for_is_not_begun_again(faulty, picture):
+    def forbidden(exchange):
+        exchange.body()
+        exchange.reply(403)
+
+    def stop(kept, _):
+        raise Interrupted
+
+    api = FaultProxy(faulty.base_url)
+    client = Client(api.url, faulty.api_key)
+    with pytest.raises(Interrupted):
+        client.upload(picture, chunk_bytes=CHUNK, progress=stop)
+    api.inject(forbidden, into="^GET /api/plugins/uploads/")
+    with pytest.raises(RenderiqError, match="403"):
+        client.upload(picture, chunk_bytes=CHUNK)
+    seen = []
+    client.upload(picture, chunk_bytes=CHUNK, progress=lambda sent, _: seen.append(sent))
+    assert seen[0] >= CHUNK
+    assert api.seen.count("POST /api/plugins/uploads") == 1
+    api.close()
+
+
+def test_a_state_that_is_a_link_is_not_followed(faulty, picture, tmp_path_factory):
+    target = tmp_path_factory.mktemp("elsewhere") / "precious"
+    target.touch(0o600)
+    target.write_bytes(b"mine")
+    picture.with_name(picture.name + ".renderiq-upload.json").symlink_to(target)
+    assert faulty.client().upload(picture, chunk_bytes=CHUNK)["status"] == "ready"
+    assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_what_a_picture_is_is_told_by_its_bytes_and_not_by_its_name(faulty, tmp_path, kind):
+    path = tmp_path / "room.gif"
+    Image.new("RGB", (8, 8)).save(path, kind)
+    assert faulty.client().upload(path)["contentType"] == f"image/{kind.lower()}"
 
 
 class Interrupted(Exception):

@@ -177,6 +177,7 @@ def test_another_method_is_answered_with_those_allowed(stack, row):
         ("nonsense=1", 422, "invalid_request"),
         ("limit=1&limit=2", 422, "invalid_request"),
         ("cursor=nonsense", 400, "cursor_invalid"),
+        ("cursor=AAAAAAAAAAAAAAAAAAAAAB", 400, "cursor_invalid"),  # 16 bytes, written as none of ours
     ],
 )
 def test_a_lists_query_is_checked(stack, row, query, status, code):

@@ -1,11 +1,14 @@
 """Renders by the gemini engine through the whole stack, the model's service being a local one; and results by a CDN."""
 
+import base64
 import hashlib
+import io
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
+from PIL import Image
 
 from tests.conftest import start_stack, stop_stack
 from tests.engines.gemini_server import GeminiServer
@@ -16,14 +19,20 @@ MODEL = "gemini-nano-banana-2.1"
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    server, data = GeminiServer(), tmp_path_factory.mktemp("gemini")
+def server():
+    running = GeminiServer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def account(server, tmp_path_factory):
+    data = tmp_path_factory.mktemp("gemini")
     running = start_stack(data, GEMINI_MODEL=MODEL, GEMINI_ENDPOINT=server.url, GCS_CDN_DOMAIN="cdn.renderiq.example")
     picture = data / "room.png"
     picture.write_bytes((SAMPLES / "room_viewport.png").read_bytes())
     yield Account(running, None, running.api_key, running.client().upload(picture)["id"])
     stop_stack(running)
-    server.stop()
 
 
 def test_auto_is_the_model_where_one_is_configured_and_its_price_is_told(account):
@@ -47,6 +56,28 @@ def test_what_is_blocked_is_not_charged_and_not_worth_trying_again(account, prom
     assert (failed["status"], failed["error"]["code"], failed["error"]["retryable"]) == ("failed", code, False)
     assert failed["cost"]["charged"] == 0
     assert account.credits() == before
+
+
+def test_the_model_is_asked_for_what_was_ordered(server, account, tmp_path):
+    """The depth pass is grey and the normal pass is not: each is sent by its name."""
+    passes = {}
+    for purpose in ("depth", "normal"):
+        path = tmp_path / f"{purpose}.png"
+        path.write_bytes((SAMPLES / f"room_{purpose}.png").read_bytes())
+        passes[f"{purpose}UploadId"] = account.stack.client(account.key).upload(path, purpose)["id"]
+    order = account.order(prompt="oak floor", style="scandinavian", seed=42, geometryFidelity=0, **passes)
+    assert account.finished(order.json["id"])["status"] == "succeeded"
+    asked = server.seen[-1][2]
+    assert asked["generationConfig"]["seed"] == 42
+    told, _, *rest = asked["contents"][0]["parts"]
+    assert all(words in told["text"] for words in ("oak floor", "Style: scandinavian", "kept to 0 %"))
+    assert [("depth" in part["text"], "normal" in part["text"]) for part in rest[::2]] == [(True, False), (False, True)]
+    assert [is_grey(part["inlineData"]["data"]) for part in rest[1::2]] == [True, False]
+
+
+def is_grey(data):
+    red, green, blue = Image.open(io.BytesIO(base64.urlsafe_b64decode(data))).convert("RGB").resize((8, 8)).split()
+    return red.tobytes() == green.tobytes() == blue.tobytes()
 
 
 def test_a_result_is_read_through_the_cdn_whose_host_is_signed_and_stands_for_the_bucket(account):

@@ -1,11 +1,12 @@
 """Several workers for one render: one makes it, and what the others bring is dropped."""
 
-import json
 import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -114,21 +115,27 @@ def test_a_task_that_finds_a_live_lease_comes_back_when_it_ends(account):
     assert row_of(account.stack, render_id)["attempt"] == 2
 
 
-def test_what_fails_and_may_succeed_later_is_tried_again_and_each_try_keeps_the_hold(account):
-    """The engine that was chosen is configured no longer: three tries, then the reason, and nothing is charged."""
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("""engine = '{"name": "gemini", "version": "1", "ai": true, "deterministic": false}'""", "engine_unavailable"),
+        ("seed = -1", "internal"),
+    ],
+    ids=["an engine that is configured no longer", "a fault of ours"],
+)
+def test_what_fails_and_may_succeed_later_is_tried_again_and_each_try_keeps_the_hold(account, damage, code):
+    """Three tries with growing pauses, then the reason, and nothing is charged."""
     with paused(account.stack):
         render_id = account.order().json["id"]
-        engine = json.dumps({"name": "gemini", "version": "1", "ai": True, "deterministic": False})
-        account.stack.sql(
-            "UPDATE renders SET engine = :e::jsonb WHERE id = :id::uuid RETURNING 1", e=engine, id=render_id
-        )
-        for attempt in (1, 2):
+        account.stack.sql(f"UPDATE renders SET {damage} WHERE id = :id::uuid RETURNING 1", id=render_id)
+        for attempt, pause_s in ((1, 5), (2, 20)):
             assert run(account.stack, render_id) == 204
             row = row_of(account.stack, render_id)
             assert (row["status"], row["attempt"], row["hold"]) == ("queued", attempt, "held")
+            assert row["sweep_at"] - row["lease_until"] == timedelta(seconds=pause_s + 10)
         assert run(account.stack, render_id) == 204
     failed = account.get(render_id).json
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "engine_unavailable")
+    assert (failed["status"], failed["error"]["code"], failed["error"]["retryable"]) == ("failed", code, True)
     assert account.credits() == {"available": 100, "held": 0, "spent": 0}
 
 
@@ -149,3 +156,46 @@ def test_connections_that_the_database_ends_cost_a_render_no_attempt(account):
 
 def end_connections(stack):
     stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND state = 'idle'")
+
+
+@contextmanager
+def slow_commit(stack, render_id):
+    """The commit that ends the render takes its time; gives what ends the connection that waits for it."""
+    stack.sql(
+        "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN NULL; END'"
+    )
+    stack.sql(
+        "CREATE CONSTRAINT TRIGGER linger AFTER UPDATE ON renders DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+        f" WHEN (NEW.id = '{render_id}' AND NEW.status = 'succeeded') EXECUTE FUNCTION linger()"
+    )
+
+    def lose():
+        end = time.monotonic() + TIMEOUT_S
+        waiting = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
+        )
+        while not stack.sql(waiting):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    try:
+        yield lose
+    finally:
+        stack.sql("DROP FUNCTION linger CASCADE")
+
+
+def test_what_was_stored_is_kept_while_nobody_knows_whether_its_render_succeeded(account):
+    """The connection is lost in the commit: had it got through, these would be the render's files."""
+    stack = account.stack
+    with paused(stack):
+        render_id = account.order(quality="draft").json["id"]
+        with slow_commit(stack, render_id) as lose:
+            worker = threading.Thread(target=run, args=(stack, render_id))
+            worker.start()
+            lose()
+            worker.join()
+    kept = [f"renders/{account.id}/{render_id}/1/{name}.jpg" for name in ("picture", "thumbnail")]
+    assert files_of(account, render_id) == kept
+    stack.sql("UPDATE renders SET lease_until = now(), sweep_at = now() WHERE id = :id::uuid RETURNING 1", id=render_id)
+    assert account.finished(render_id)["status"] == "succeeded"
+    assert account.credits() == {"available": 99, "held": 0, "spent": 1}

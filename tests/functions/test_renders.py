@@ -9,6 +9,7 @@ import struct
 import time
 import zlib
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -21,6 +22,8 @@ from tests.support import exchange, request
 from tools.local.parts import pid_of
 
 TIMEOUT_S = 60
+#: Of each upload that an order may name, by the field's first word.
+PURPOSES = {"": "snapshot", "depth": "depth", "normal": "normal"}
 
 
 class Account:
@@ -109,13 +112,16 @@ def test_a_render_shows_its_output_with_a_thumbnail_and_until_when_it_is_kept(ac
         "ai": False,
         "deterministic": True,
     }
-    assert [file["role"] for file in done["output"]["files"]] == ["picture", "thumbnail"]
+    picture, thumbnail = done["output"]["files"]
+    assert (picture["role"], picture["width"], picture["height"]) == ("picture", 960, 600)
+    assert (thumbnail["role"], thumbnail["width"], thumbnail["height"]) == ("thumbnail", 320, 200)
     for file in done["output"]["files"]:
         status, headers, data = exchange("GET", file["url"])
         assert (status, headers["Content-Type"]) == (200, file["contentType"])
         assert (len(data), hashlib.sha256(data).hexdigest()) == (file["bytes"], file["sha256"])
         assert file["expiresAt"].endswith(":00:00Z")
-    assert done["output"]["availableUntil"] > done["completedAt"]
+    kept_until, completed = (datetime.fromisoformat(t) for t in (done["output"]["availableUntil"], done["completedAt"]))
+    assert kept_until - completed == timedelta(days=90)
 
     listed = account.call("GET", "/renders").json["items"][0]
     assert listed["id"] == done["id"]
@@ -277,8 +283,11 @@ def test_a_picture_that_cannot_be_decoded_fails_with_its_reason_and_is_not_charg
     path = tmp_path / "damaged.png"
     path.write_bytes(damaged_png())
     account.upload = account.stack.client(account.key).upload(path)["id"]
-    failed = account.finished(account.order().json["id"])
+    render_id = account.order().json["id"]
+    failed = account.finished(render_id)
     assert failed["status"] == "failed"
+    (row,) = account.stack.sql("SELECT attempt FROM renders WHERE id = :id::uuid", id=render_id)
+    assert row["attempt"] == 1, "another try would meet the same"
     assert failed["error"] == {
         "code": "snapshot_unreadable", "message": "The snapshot cannot be decoded.", "retryable": False,
     }  # fmt: skip
@@ -309,6 +318,56 @@ def test_another_upload_of_the_same_account_is_needed_for_each_purpose(account, 
         assert refused.json["errors"][0]["field"] == next(iter(body))
     done = account.finished(account.order(depthUploadId=depth, quality="draft").json["id"])
     assert done["status"] == "succeeded"
+
+
+def test_an_order_refers_only_to_what_is_the_callers_own_and_usable(account, new_account, snapshot_of):
+    other = Account(account.stack, *new_account(0), None)
+    theirs = {f"{name}UploadId" if name else "uploadId": purpose for name, purpose in PURPOSES.items()}
+    announced = {"fileName": "a.png", "contentType": "image/png", "sizeBytes": 9}
+    for field, purpose in theirs.items():
+        pending = account.call("POST", "/uploads", body={**announced, "purpose": purpose}).json["id"]
+        ready = snapshot_of(other.key, "room_depth", purpose)
+        for upload in (pending, ready):
+            refused = account.order(**{field: upload})
+            assert (refused.status, refused.code) == (422, "upload_not_ready"), (field, refused.body)
+            assert [error["field"] for error in refused.json["errors"]] == [field]
+    snapshot_as_normal = account.order(normalUploadId=account.upload)
+    assert snapshot_as_normal.code == "upload_not_ready"
+
+
+def test_a_callback_is_the_url_of_an_active_webhook_of_the_caller(account, new_account):
+    other = Account(account.stack, *new_account(0), None)
+
+    def register(owner, url):
+        made = owner.call("POST", "/webhooks/register", body={"url": url, "events": ["webhook.test"]})
+        assert made.status == 201, made.body
+        return made.json["id"]
+
+    mine, theirs, disabled, deleted = (f"http://127.0.0.1:9/{name}" for name in ("mine", "theirs", "disabled", "gone"))
+    register(account, mine)
+    register(other, theirs)
+    account.call("PATCH", f"/webhooks/{register(account, disabled)}", body={"status": "disabled"})
+    account.call("DELETE", f"/webhooks/{register(account, deleted)}")
+    for url in (theirs, disabled, deleted, "http://127.0.0.1:9/nobodys"):
+        refused = account.order(callbackUrl=url)
+        assert (refused.status, refused.code) == (422, "callback_not_registered"), url
+    assert account.call("GET", "/renders").json["items"] == []
+    assert account.order(callbackUrl=mine, quality="draft").json["metadata"]["callbackUrl"] == mine
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad"),
+    [
+        ("prompt", "x" * 4000, "x" * 4001), ("prompt", "x", ""), ("style", "x" * 100, "x" * 101), ("style", "x", ""),
+        ("seed", 0, -1), ("seed", 2**31 - 1, 2**31), ("geometryFidelity", 0, -1), ("geometryFidelity", 100, 101),
+    ],
+)  # fmt: skip
+def test_what_may_be_ordered_has_its_bounds_and_is_shown_as_it_was_sent(account, field, good, bad):
+    refused = account.order(**{field: bad})
+    assert (refused.status, refused.code) == (422, "invalid_request")
+    assert refused.json["errors"][0]["field"] == field
+    order = account.order(quality="draft", **{field: good})
+    assert (order.status, order.json[field]) == (202, good)
 
 
 def test_many_orders_at_once_may_ask_less_often(stack):
