@@ -6,6 +6,7 @@ import pytest
 
 from common.dal import delivery_work, render_work
 from common.domain import renders
+from common.domain.delivery_task import BULKHEAD
 from common.schemas.renders import CreateRender
 
 NOW = datetime.now(UTC)
@@ -108,7 +109,6 @@ def test_the_sweep_comes_back_by_how_long_a_render_is_left_however_often_it_was_
     assert wait <= row["wait"] < wait + 5
 
 
-ROOM = {"in_flight": 8, "in_flight_slow": 2, "in_flight_failing": 1, "slow_ms": 5000}
 TOOK = """
 WITH made AS (
     INSERT INTO webhook_deliveries (account_id, webhook_id, event_id, event_type, payload, status)
@@ -148,7 +148,7 @@ def test_how_many_attempts_a_webhook_may_have_at_once(database, took, failures, 
 
     def room():
         with database.connection() as conn, conn.transaction():
-            return delivery_work.lock_webhook(conn, delivery["id"], **ROOM)
+            return delivery_work.lock_webhook(conn, delivery["id"], **BULKHEAD)
 
     def others(n):
         database.sql(
