@@ -1,6 +1,10 @@
 """Many things happen to a webhook at once: its bulkhead holds, its counts are right, nothing is left over."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -9,6 +13,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.deliveries.conftest import paused, purge, until, waiting_tasks
 from tests.receiver import Receiver
 from tests.support import request
@@ -197,6 +202,22 @@ def test_a_task_that_finds_its_delivery_taken_comes_back_when_the_lease_ends(api
     assert any(abs(when - lease["lease_until"]) < timedelta(seconds=1) for when in times)
     receiver.gate.set()
     api.wait_for(delivery, "succeeded")
+
+
+ATTEMPT = (
+    "import sys; from uuid import UUID; from common.domain import delivery_task as t; t.attempt(UUID(sys.argv[1]), 0)"
+)
+
+
+def test_a_worker_that_is_not_on_a_laptop_sends_nothing_to_its_own_machine(api, receiver, webhook):
+    environment = json.loads((api.stack.data / "environment.json").read_text())
+    del environment["WEBHOOKS_ALLOW_LOCAL"]
+    with paused(api.stack):
+        (delivery,) = api.send(webhook)
+        subprocess.run([sys.executable, "-c", ATTEMPT, delivery], cwd=ROOT, env=os.environ | environment, check=True)
+        assert api.delivery(delivery)["lastErrorClass"] == "address_not_allowed"
+        assert receiver.taken() == []
+        purge(api.stack)
 
 
 def test_a_webhooks_deliveries_share_a_queue(api, webhook):
