@@ -1,9 +1,12 @@
 """A stack of its own whose failed deliveries are tried again soon, and are dead after three attempts."""
 
+import base64
 import http.client
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 
 import pytest
 
@@ -89,15 +92,32 @@ def purge(stack):
     _tell(stack, DELIVERIES, "purge")
 
 
+def waiting_tasks(stack, delivery):
+    """The tasks of a delivery: each one's queue, the generation it is of, and its time."""
+    found = []
+    for queue in DELIVERIES:
+        for task in _ask(stack, "GET", f"{queue}/tasks?responseView=FULL&pageSize=1000").get("tasks", ()):
+            body = json.loads(base64.b64decode(task["httpRequest"]["body"]))
+            if body["deliveryId"] == delivery:
+                found.append((queue, body["generation"], datetime.fromisoformat(task["scheduleTime"])))
+    return found
+
+
 def _tell(stack, queues, verb):
     for queue in queues:
-        path = f"/v2/{LOCATION}/queues/{queue}:{verb}"
-        conn = http.client.HTTPConnection("127.0.0.1", stack.ports["tasks"], timeout=30)
-        try:
-            conn.request("POST", path, b"{}", {"Content-Type": "application/json"})
-            assert conn.getresponse().status == 200
-        finally:
-            conn.close()
+        _ask(stack, "POST", f"{queue}:{verb}", b"{}")
+
+
+def _ask(stack, method, path, body=None):
+    """What the queues answer."""
+    conn = http.client.HTTPConnection("127.0.0.1", stack.ports["tasks"], timeout=30)
+    try:
+        conn.request(method, f"/v2/{LOCATION}/queues/{path}", body, {"Content-Type": "application/json"})
+        answer = conn.getresponse()
+        assert answer.status == 200
+        return json.loads(answer.read() or b"{}")
+    finally:
+        conn.close()
 
 
 def until(look, good, timeout=60):

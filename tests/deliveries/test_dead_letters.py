@@ -61,6 +61,9 @@ def test_a_delivery_is_dead_after_its_last_attempt_and_logged(api, receiver, web
     lines = [line for line in log.splitlines() if delivery in line and " delivery" in line]
     assert [line.split()[2] for line in lines] == ["delivery", "delivery", "delivery", "delivery_dead"]
     assert "errorClass=http_5xx" in lines[-1]
+    assert [field for line in lines for field in line.split() if field.startswith("attempt=")] == [
+        f"attempt={number}" for number in (1, 2, 3, 3)
+    ]
 
 
 def test_a_dead_delivery_is_tried_again_by_hand(api, receiver, webhook):
@@ -104,6 +107,17 @@ def test_what_is_in_flight_is_not_tried_again_by_hand(api, receiver, webhook):
     api.wait_for(delivery, "succeeded")
     assert retry(api, delivery).status == 202, "what succeeded may be sent again"
     until(lambda: api.delivery(delivery), lambda found: found["attempts"] == 2 and found["status"] == "succeeded")
+
+
+def test_what_a_dead_worker_had_is_tried_again_by_hand_at_once(api, receiver, webhook):
+    receiver.gate.clear()
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=60)
+    api.sql("UPDATE webhook_deliveries SET lease_until = now() WHERE id = :id::uuid RETURNING id", id=delivery)
+    assert retry(api, delivery).status == 202
+    receiver.got.get(timeout=60)
+    receiver.gate.set()
+    assert api.wait_for(delivery, "succeeded")["attemptLog"][-1]["trigger"] == "manual"
 
 
 @pytest.mark.parametrize("how", ["disabled", "deleted"])
@@ -196,4 +210,16 @@ def test_a_recovery_of_many_goes_on_batch_by_batch(api, stack, webhook):
         assert api.recover(webhook, dryRun=True).json["matched"] == 0
         api.call("DELETE", f"/webhooks/{webhook['id']}")
         until(lambda: api.statuses(webhook), lambda found: found == {"canceled": 700})
+        purge(stack)
+
+
+def test_a_recovery_ends_with_its_webhook(api, stack, webhook):
+    """What it had not put back by then stays skipped."""
+    api.sql(SKIPPED, id=webhook["id"], n=700)
+    with paused(stack):
+        assert api.recover(webhook).json == {"matched": 700, "enqueued": 700}
+        api.patch(webhook, status="disabled")
+        over = "SELECT bool_and(completed_at IS NOT NULL) AS over FROM webhook_recoveries WHERE webhook_id = :id::uuid"
+        until(lambda: api.sql(over, id=webhook["id"])[0]["over"], bool)
+        assert api.statuses(webhook) == {"skipped": 700}
         purge(stack)

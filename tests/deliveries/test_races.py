@@ -1,14 +1,20 @@
 """Many things happen to a webhook at once: its bulkhead holds, its counts are right, nothing is left over."""
 
+import json
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
-from tests.deliveries.conftest import until
+from tests.conftest import ROOT
+from tests.deliveries.conftest import paused, purge, until, waiting_tasks
 from tests.receiver import Receiver
 from tests.support import request
 from tools.local.environment import TASKS_ACCOUNT
@@ -89,6 +95,10 @@ def test_a_worker_that_lost_its_lease_changes_nothing_any_more(api, receiver, we
     receiver.usual = (204, {})
     shown = api.wait_for(delivery, "succeeded")
     assert [attempt["statusCode"] for attempt in shown["attemptLog"]] == [500, 204]
+    log = api.stack.data / "logs" / "gateway.log"
+    told = [line for line in log.read_text().splitlines() if f"deliveryId={delivery}" in line]
+    assert sum("lost its lease" in line for line in told) == 1
+    assert not any("delivery_dead" in line for line in told), "it is no dead letter"
 
 
 def test_while_its_last_five_failed_a_webhook_has_one_in_flight(api, receiver, webhook):
@@ -132,6 +142,89 @@ def test_an_outdated_task_does_not_come_early_but_the_present_one_may(api, recei
     assert run_task(delivery, row["generation"]) == 204, "Force run in the console"
     assert len(receiver.taken()) == 1
     assert row_of(api, delivery)["attempts"] == 2
+
+
+#: Attempts of a webhook that somebody else is making.
+OTHERS = """
+WITH made AS (
+    INSERT INTO webhook_deliveries (account_id, webhook_id, event_id, event_type, payload, status, lease_until, sweep_at)
+    SELECT account_id, id, uuidv7(), 'webhook.test', '{}', 'delivering', now() + interval '1 hour', 'infinity'
+    FROM plugin_webhooks, generate_series(1, 8) WHERE id = :id::uuid
+)
+UPDATE plugin_webhooks SET pending = pending + 8 WHERE id = :id RETURNING id
+"""
+ENDED = """
+WITH gone AS (DELETE FROM webhook_deliveries WHERE webhook_id = :id::uuid AND sweep_at = 'infinity')
+UPDATE plugin_webhooks SET pending = pending - 8 WHERE id = :id RETURNING id
+"""
+
+
+def at_its_time(api, delivery):
+    """Whether a task of the delivery's present generation waits for the time it is due."""
+    row = row_of(api, delivery)
+    found = [(generation, when) for _, generation, when in waiting_tasks(api.stack, delivery)]
+    return any(
+        generation == row["generation"] and abs(when - row["due_at"]) < timedelta(seconds=1)
+        for generation, when in found
+    )
+
+
+def test_the_next_attempt_of_a_failed_delivery_waits_in_its_queue(api, receiver, webhook, run_task):
+    receiver.usual = (500, {})
+    with paused(api.stack):
+        (delivery,) = api.send(webhook)
+        assert run_task(delivery, 0) == 204
+        assert row_of(api, delivery)["attempts"] == 1
+        assert at_its_time(api, delivery), "in the queue's console, it may be forced to run"
+        purge(api.stack)
+
+
+def test_what_finds_no_room_waits_in_its_queue(api, receiver, webhook, run_task):
+    with paused(api.stack):
+        (delivery,) = api.send(webhook)
+        api.sql(OTHERS, id=webhook["id"])
+        assert run_task(delivery, 0) == 204
+        row = row_of(api, delivery)
+        api.sql(ENDED, id=webhook["id"])
+        assert (row["status"], row["attempts"], row["generation"]) == ("pending", 0, 1)
+        assert at_its_time(api, delivery)
+        assert receiver.taken() == []
+        purge(api.stack)
+
+
+def test_a_task_that_finds_its_delivery_taken_comes_back_when_the_lease_ends(api, receiver, webhook, run_task):
+    receiver.gate.clear()
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=60)
+    assert run_task(delivery, None) == 204
+    (lease,) = api.sql("SELECT lease_until FROM webhook_deliveries WHERE id = :id::uuid", id=delivery)
+    times = [when for _, _, when in waiting_tasks(api.stack, delivery)]
+    assert any(abs(when - lease["lease_until"]) < timedelta(seconds=1) for when in times)
+    receiver.gate.set()
+    api.wait_for(delivery, "succeeded")
+
+
+ATTEMPT = (
+    "import sys; from uuid import UUID; from common.domain import delivery_task as t; t.attempt(UUID(sys.argv[1]), 0)"
+)
+
+
+def test_a_worker_that_is_not_on_a_laptop_sends_nothing_to_its_own_machine(api, receiver, webhook):
+    environment = json.loads((api.stack.data / "environment.json").read_text())
+    del environment["WEBHOOKS_ALLOW_LOCAL"]
+    with paused(api.stack):
+        (delivery,) = api.send(webhook)
+        subprocess.run([sys.executable, "-c", ATTEMPT, delivery], cwd=ROOT, env=os.environ | environment, check=True)
+        assert api.delivery(delivery)["lastErrorClass"] == "address_not_allowed"
+        assert receiver.taken() == []
+        purge(api.stack)
+
+
+def test_a_webhooks_deliveries_share_a_queue(api, webhook):
+    with paused(api.stack):
+        queues = {queue for sent in api.send(webhook, 12) for queue, *_ in waiting_tasks(api.stack, sent)}
+        assert len(queues) == 1
+        purge(api.stack)
 
 
 def test_whatever_happens_at_once_every_delivery_ends_and_the_counts_are_right(api, receiver):

@@ -8,6 +8,7 @@ import pytest
 
 from common.schemas.events import EVENTS
 from tests.deliveries.conftest import Api
+from tests.deliveries.test_dead_letters import dead
 
 
 def listed(api, **filters):
@@ -87,7 +88,8 @@ def test_pages_are_whole_and_do_not_move_while_more_comes(api, receiver, webhook
 
 
 def test_a_delivery_shows_its_attempts_without_secrets_and_cut(api, receiver, webhook):
-    receiver.answers.put((500, {"Set-Cookie": "session=abc", "X-Auth-Token": "abc", "Server": "odd"}, b"\xff" * 40_000))
+    secrets = "Set-Cookie X-Auth-Token Authorization X-Client-Secret X-Signature X-Api-Key X-ApiKey X-Password".split()
+    receiver.answers.put((500, dict.fromkeys(secrets, "abc") | {"Server": "odd"}, b"\x00\xff" * 20_000))
     (delivery,) = api.send(webhook)
     shown = api.wait_for(delivery, "succeeded")
     first, second = shown["attemptLog"]
@@ -104,9 +106,29 @@ def test_a_delivery_shows_its_attempts_without_secrets_and_cut(api, receiver, we
     assert first["requestHeaders"]["webhook-id"] == shown["eventId"]
     assert first["requestHeaders"]["webhook-signature"] == "[redacted]"
     assert first["responseHeaders"]["server"].endswith("odd")
-    assert {first["responseHeaders"][name] for name in ("set-cookie", "x-auth-token")} == {"[redacted]"}
-    assert len(first["responseBody"]) == 16 << 10
+    assert {first["responseHeaders"][name.lower()] for name in secrets} == {"[redacted]"}
+    assert first["responseBody"] == "\N{REPLACEMENT CHARACTER}" * (16 << 10)
     assert (second["number"], second["statusCode"], second["errorClass"], second["error"]) == (2, 204, None, None)
+
+
+def test_the_newest_hundred_attempts_are_shown_oldest_first(api, webhook):
+    delivery = dead(api, webhook)
+    api.sql(
+        "INSERT INTO webhook_attempts (delivery_id, webhook_id, number, trigger, started_at, duration_ms, timings,"
+        " request_headers, response_headers) SELECT :id::uuid, :webhook_id::uuid, n, 'manual', now(), 1,"
+        """ '{"dnsMs": 0, "connectMs": 0, "tlsMs": null, "firstByteMs": 1}', '{}', '{}'"""
+        " FROM generate_series(4, 102) n RETURNING number",
+        id=delivery,
+        webhook_id=webhook["id"],
+    )
+    assert [attempt["number"] for attempt in api.delivery(delivery)["attemptLog"]] == list(range(3, 103))
+
+
+def test_the_last_delivery_of_a_webhook_is_told(api, receiver, webhook):
+    assert api.show(webhook)["lastDeliveryAt"] is None
+    (delivery,) = api.send(webhook)
+    completed = api.wait_for(delivery, "succeeded")["completedAt"]
+    assert api.show(webhook)["lastDeliveryAt"] == completed
 
 
 def test_the_payload_is_shown_as_it_is_documented_and_without_where_files_are(api, receiver, webhook, upload_id):

@@ -1,5 +1,6 @@
 """Webhooks are changed, disabled, given up, enabled again, and their secrets rotated."""
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -95,14 +96,69 @@ def test_a_long_line_of_pending_deliveries_ends_with_its_webhook(api, webhook, h
     until(lambda: api.statuses(webhook), lambda found: found == {ends_as: 6000})
 
 
-def test_what_is_in_flight_while_its_webhook_is_disabled_ends_as_skipped_when_it_fails(api, receiver, webhook):
+@pytest.mark.parametrize("how", ["disabled", "deleted"])
+def test_what_is_in_flight_while_its_webhook_ends_ends_with_it_when_it_fails(api, receiver, webhook, how):
     receiver.gate.clear()
     receiver.usual = (500, {})
     (delivery,) = api.send(webhook)
     receiver.got.get(timeout=60)
-    api.patch(webhook, status="disabled")
+    if how == "disabled":
+        api.patch(webhook, status="disabled")
+    else:
+        api.call("DELETE", f"/webhooks/{webhook['id']}")
     receiver.gate.set()
-    assert api.wait_for(delivery, "skipped", "pending")["status"] == "skipped"
+    shown = api.wait_for(delivery, "skipped", "canceled", "pending")
+    assert shown["status"] == {"disabled": "skipped", "deleted": "canceled"}[how]
+    assert shown["completedAt"]
+
+
+def test_a_webhook_that_its_owner_disabled_stays_so_when_its_receiver_is_gone(api, receiver, webhook):
+    receiver.gate.clear()
+    receiver.usual = (410, {})
+    (delivery,) = api.send(webhook)
+    receiver.got.get(timeout=60)
+    disabled = api.patch(webhook, status="disabled").json
+    receiver.gate.set()
+    api.wait_for(delivery, "dead")
+    assert {name: api.show(webhook)[name] for name in ("status", "disabledReason")} == {
+        "status": "disabled",
+        "disabledReason": disabled["disabledReason"],
+    }
+
+
+def test_a_failing_webhook_that_is_disabled_too_tells_since_when_nothing_was_sent(api, receiver, webhook):
+    receiver.usual = (410, {})
+    api.send(webhook)
+    failing = until(lambda: api.show(webhook), lambda found: found["status"] == "failing")
+    disabled = api.patch(webhook, status="disabled").json
+    assert (disabled["status"], disabled["disabledReason"]) == ("disabled", "Disabled by its owner.")
+    assert disabled["disabledAt"] == failing["disabledAt"]
+
+
+FAILED = """
+UPDATE plugin_webhooks SET failing_since = now() - :since::text::interval, failures_in_row = :n::int, last_error = 'x'
+WHERE id = :id::uuid RETURNING id
+"""
+
+
+def test_one_success_ends_a_row_of_failures(api, receiver, webhook):
+    api.sql(FAILED, since="121 hours", n=99, id=webhook["id"])
+    (delivery,) = api.send(webhook)
+    api.wait_for(delivery, "succeeded")
+    kept = "SELECT failing_since, failures_in_row, last_error FROM plugin_webhooks WHERE id = :id::uuid"
+    assert api.sql(kept, id=webhook["id"]) == [{"failing_since": None, "failures_in_row": 0, "last_error": None}]
+    receiver.usual = (500, {})
+    (another,) = api.send(webhook)
+    api.wait_for_attempts(another, 1)
+    assert api.show(webhook)["status"] == "active"
+
+
+def test_enabling_what_is_active_forgets_no_failure(api, receiver, webhook):
+    api.sql(FAILED, since="25 hours", n=99, id=webhook["id"])
+    api.patch(webhook, status="active")
+    receiver.usual = (500, {})
+    api.send(webhook)
+    until(lambda: api.show(webhook), lambda found: found["status"] == "failing")
 
 
 @pytest.mark.parametrize(("since", "failures"), [("25 hours", 99), ("121 hours", 3)], ids=["many", "long"])
@@ -121,6 +177,10 @@ def test_a_webhook_that_only_fails_is_given_up_with_a_reason(api, receiver, webh
     assert f"({failures + 1} failures in a row)" in told["disabledReason"]
     assert "502" in told["disabledReason"]
     assert api.delivery(delivery)["status"] == "skipped"
+    kept = "SELECT details FROM audit_events WHERE target_id = :id::uuid AND action = 'webhook.disabled'"
+    assert [row["details"] for row in api.sql(kept, id=webhook["id"])] == [{"reason": told["disabledReason"]}]
+    log = (api.stack.data / "logs" / "gateway.log").read_text()
+    assert f"webhook_disabled event=webhook_disabled webhookId={webhook['id']}" in log
 
     receiver.usual = (500, {})
     assert api.patch(webhook, status="active").json["status"] == "active"
@@ -162,6 +222,8 @@ def test_secrets_overlap_and_end(api, receiver, webhook):
     first = webhook["secret"]
     second = rotate(api, webhook)
     assert second.keys() == {"secret", "previousValidUntil"}
+    overlap = datetime.fromisoformat(second["previousValidUntil"]) - datetime.now(UTC)
+    assert timedelta(hours=23) < overlap <= timedelta(hours=24)
     third = rotate(api, webhook, overlapSeconds=3600)
     secrets = (first, second["secret"], third["secret"])
     assert len(set(secrets)) == 3
@@ -193,6 +255,21 @@ def test_no_more_secrets_sign_than_a_header_can_hold(api, receiver, webhook):
     api.send(webhook)
     _, headers, _ = receiver.got.get(timeout=60)
     assert len(headers["webhook-signature"].split()) == 5
+
+
+def test_a_secret_that_has_ended_takes_no_ones_place(api, receiver, webhook):
+    for _ in range(4):
+        rotate(api, webhook)
+    api.sql(
+        "UPDATE plugin_webhook_secrets SET valid_until = now() WHERE webhook_id = :id::uuid AND valid_until IS NOT NULL"
+        " AND id <> (SELECT min(id::text)::uuid FROM plugin_webhook_secrets WHERE webhook_id = :id) RETURNING id",
+        id=webhook["id"],
+    )
+    last = rotate(api, webhook)["secret"]
+    api.send(webhook)
+    _, headers, body = receiver.got.get(timeout=60)
+    assert verifies(webhook["secret"], headers, body)
+    assert verifies(last, headers, body)
 
 
 @pytest.mark.parametrize("seconds", [-1, 604801, "1", 1.5, None], ids=repr)

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from common.dal import delivery_work, render_work
-from common.domain import renders
+from common.domain import delivery_task, renders
+from common.domain.delivery_task import BULKHEAD
 from common.schemas.renders import CreateRender
 
 NOW = datetime.now(UTC)
@@ -108,7 +109,6 @@ def test_the_sweep_comes_back_by_how_long_a_render_is_left_however_often_it_was_
     assert wait <= row["wait"] < wait + 5
 
 
-ROOM = {"in_flight": 8, "in_flight_slow": 2, "in_flight_failing": 1, "slow_ms": 5000}
 TOOK = """
 WITH made AS (
     INSERT INTO webhook_deliveries (account_id, webhook_id, event_id, event_type, payload, status)
@@ -148,7 +148,7 @@ def test_how_many_attempts_a_webhook_may_have_at_once(database, took, failures, 
 
     def room():
         with database.connection() as conn, conn.transaction():
-            return delivery_work.lock_webhook(conn, delivery["id"], **ROOM)
+            return delivery_work.lock_webhook(conn, delivery["id"], **BULKHEAD)
 
     def others(n):
         database.sql(
@@ -164,3 +164,14 @@ def test_how_many_attempts_a_webhook_may_have_at_once(database, took, failures, 
     assert room() == {"allowed": allowed, "locked": True}
     others(1)
     assert room() == {"allowed": allowed, "locked": False}
+
+
+@pytest.mark.parametrize(
+    ("pending", "allowed", "longest"),
+    [(1, 8, 5), (400, 8, 5), (2_000, 8, 20), (1_000_000, 8, 600), (10, 2, 5), (400, 2, 80), (400, 1, 80)],
+)
+def test_what_finds_no_room_comes_back_within_seconds_or_later_the_longer_the_line(pending, allowed, longest):
+    """Within the time in which so many get in: 100 a second, or 5 of a slow or failing webhook."""
+    drawn = [delivery_task._crowded_for(pending, allowed) for _ in range(500)]
+    assert 1 <= min(drawn) < max(drawn) <= longest
+    assert max(drawn) > 0.9 * longest

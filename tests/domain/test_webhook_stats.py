@@ -3,6 +3,7 @@
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 
@@ -138,3 +139,49 @@ def test_somebody_elses_statistics_are_not_found(database, caller):
         webhook_id = conn.one(WEBHOOK, account_id=caller.account_id)["id"]
         with pytest.raises(NotFound):
             webhook_stats.get(conn, database.account(), webhook_id, StatsQuery(window="1h"))
+
+
+def test_a_deleted_webhooks_statistics_are_not_found(database, caller):
+    with database.connection(database.owner_url) as conn:
+        webhook_id = conn.one(WEBHOOK, account_id=caller.account_id)["id"]
+        conn.rows("UPDATE plugin_webhooks SET deleted_at = now() WHERE id = :id::uuid RETURNING 1", id=webhook_id)
+        with pytest.raises(NotFound):
+            webhook_stats.get(conn, caller, webhook_id, StatsQuery())
+
+
+def test_the_window_is_a_day_when_none_is_named():
+    assert StatsQuery().window == "24h"
+
+
+def test_the_operators_views_count_an_hour(database, caller):
+    """An hour that no other test has."""
+    hour = datetime(2001, 1, 1, 5, tzinfo=UTC)
+    with database.connection(database.owner_url) as conn, conn.transaction():
+        one, two = (conn.one(WEBHOOK, account_id=caller.account_id)["id"] for _ in range(2))
+        ended = ["succeeded"] * 3 + ["dead"] + ["skipped"] * 2 + ["canceled"]
+        ids = [id_of(hour) for _ in ended]
+        for delivery_id, status in zip(ids, ended, strict=True):
+            fields = {"account_id": caller.account_id, "webhook_id": one, "status": status, "at": hour}
+            conn.rows(DELIVERY, id=delivery_id, **fields)
+        conn.rows(
+            "UPDATE webhook_deliveries SET completed_at = created_at + interval '59 minutes'"
+            " WHERE id = ANY (:ids::uuid[]) RETURNING 1",
+            ids=ids,
+        )
+        for ms in range(1, 101):
+            failed = {1: "dns", 2: "dns", 3: "timeout", 4: "timeout"}.get(ms)
+            fields = {"delivery_id": ids[0], "webhook_id": two if ms == 2 else one, "number": ms, "at": hour}
+            conn.rows(ATTEMPT, ms=ms, error_class=failed, **fields)
+
+        def told(view, order="hour"):
+            return conn.rows(f"SELECT * FROM {view} WHERE hour = :hour::timestamptz ORDER BY {order}", hour=hour)
+
+        (success,) = told("webhook_success_by_hour")
+        assert success == {"hour": hour, "succeeded": 3, "dead": 1, "skipped": 2, "success_rate": Decimal("0.7500")}
+        (latency,) = told("webhook_latency_by_hour")
+        percentiles = {"p50_ms": 50, "p95_ms": 95, "p99_ms": 99}
+        assert latency == {"hour": hour, "attempts": 100, "succeeded": 96, **percentiles}
+        assert told("webhook_failures_by_hour", "error_class") == [
+            {"hour": hour, "error_class": "dns", "status_code": None, "attempts": 2, "webhooks": 2},
+            {"hour": hour, "error_class": "timeout", "status_code": None, "attempts": 2, "webhooks": 1},
+        ]

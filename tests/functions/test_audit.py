@@ -135,6 +135,25 @@ def test_a_webhooks_change_that_changes_nothing_is_not_kept(stack, tenant):
     assert actions(stack, tenant) == before
 
 
+def test_a_webhooks_life_is_kept_without_what_may_be_secret_in_its_url(stack, tenant):
+    token = bearer(tenant.token())
+    before = len(events(stack, tenant))
+    body = {"url": "https://a.example.com/first-path?key=first", "events": ["render.completed"]}
+    hook = request(stack.base_url, "POST", "/webhooks/register", body=body, **token).json
+    path, change = f"/webhooks/{hook['id']}", {"url": "https://b.example.com/second-path?key=second"}
+    request(stack.base_url, "PATCH", path, body=change, **token)
+    request(stack.base_url, "POST", f"{path}/rotate-secret", body={}, **token)
+    request(stack.base_url, "DELETE", path, **token)
+    told = events(stack, tenant)[before:]
+    assert [(event["action"], event["details"].get("host"), str(event["target_id"])) for event in told] == [
+        ("webhook.registered", "a.example.com", hook["id"]),
+        ("webhook.updated", "b.example.com", hook["id"]),
+        ("webhook.secret_rotated", None, hook["id"]),
+        ("webhook.deleted", None, hook["id"]),
+    ]
+    assert not any("path" in str(event["details"]) or "key=" in str(event["details"]) for event in told)
+
+
 def test_the_demo_account_is_kept_like_any_other(stack):
     (row,) = stack.sql("SELECT id FROM accounts WHERE email = :email::text", email=stack.email)
     told = stack.sql("SELECT action FROM audit_events WHERE account_id = :id::uuid ORDER BY id LIMIT 3", id=row["id"])

@@ -92,6 +92,28 @@ def test_a_url_that_nothing_may_be_sent_to_is_refused(stack, url):
     assert refused.json["errors"][0]["field"] == "url"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"events": []},
+        {"events": ["render.failed"] * 21},
+        {"description": "x" * 501},
+        {"url": "https://a.example/" + "x" * 2048},
+    ],
+    ids=["no events", "many events", "long description", "long url"],
+)
+def test_a_webhook_that_cannot_be_is_refused(stack, fields):
+    body = {"url": "https://example.com/", "events": ["render.failed"], "description": "x" * 500} | fields
+    refused = request(stack.base_url, "POST", "/webhooks/register", body=body, X_API_Key=stack.api_key)
+    assert refused.code == "invalid_request"
+
+
+def test_an_event_that_is_asked_for_twice_is_one(stack, receiver):
+    made = register(stack, receiver.url, ["render.failed", "render.completed", "render.failed"]).json
+    assert made["events"] == ["render.completed", "render.failed"]
+    request(stack.base_url, "DELETE", f"/webhooks/{made['id']}", X_API_Key=stack.api_key)
+
+
 def test_an_unknown_event_is_refused(stack, receiver):
     assert register(stack, receiver.url, ["render.exploded"]).code == "invalid_request"
 
@@ -109,6 +131,8 @@ def test_a_delivery_is_signed_and_counted(stack, receiver, webhook, upload_id):
     _, headers, body = receiver.got.get(timeout=60)
     event = Webhook(webhook["secret"]).verify(body, headers)
     assert event["data"]["id"] == render["id"]
+    lower = {name.lower(): value for name, value in headers.items()}
+    assert (lower["content-type"], lower["user-agent"]) == ("application/json", "Renderiq-Webhooks/1.0")
     assert settled(stack, webhook)["status"] == "succeeded"
     assert show(stack, webhook)["counts"] == {"succeeded": 1, "failed": 0, "pending": 0}
 

@@ -1,5 +1,6 @@
 """The guarded sender and names that mean it ill, over real DNS."""
 
+import contextlib
 import socket
 import threading
 
@@ -150,6 +151,20 @@ def test_a_local_receiver_needs_no_name_server_and_no_tls(running, host):
 def test_the_next_address_is_tried_when_one_does_not_answer(running, receive, post):
     names = running(NameServer(A=["127.0.0.2", "127.0.0.1"]))
     assert post(receive(), resolver=names.resolver()).remote_address == "127.0.0.1"
+
+
+def test_an_address_that_takes_no_connection_leaves_time_for_the_next_one(running, receive, post):
+    receiver = receive()
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.2", receiver.port))
+        full.listen(0)
+        for _ in range(8):  # more than the queue of connections holds: the next ones hang
+            filler = waiting.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.2", receiver.port))
+        names = running(NameServer(A=["127.0.0.2", "127.0.0.1"]))
+        outcome = post(receiver, resolver=names.resolver(), deadline_s=4)
+    assert (outcome.ok, outcome.remote_address) == (True, "127.0.0.1")
 
 
 def test_a_name_with_many_addresses_does_not_make_a_scanner_of_the_sender(running, receive, post):

@@ -24,6 +24,7 @@ PUBLIC = [
     "https://127.0.0.1.nip.io/",  # judged by its addresses
     "https://my_host.example.com/",
     "https://" + "a" * 63 + ".example.com/",
+    "https://" + "a." * 126 + "a/",  # 253 characters, as many as DNS has
     "https://example.com/" + "a" * (MAX_LENGTH - len("https://example.com/")),
 ]
 REFUSED = [
@@ -46,6 +47,7 @@ REFUSED = [
     # hosts that are nobody's
     *("https://localhost/", "https://localhost:8080/", "https://metadata.google.internal/", "https://printer.local/"),
     *("https://a.localhost/", "https://a.test/", "https://a.invalid/", "https://a.onion/", "https://a.home.arpa/"),
+    "https://a.alt/",
     *("https://intranet/", "https://com/", "https://LOCALHOST/", "https://Metadata.Google.INTERNAL/"),
     # odd names
     *("https://example.com./", "https://example..com/", "https://.example.com/", "https://-a.example.com/"),
@@ -57,6 +59,7 @@ REFUSED = [
     *("https://example.com/\r\nx: y", "https://example.com/\t", "https://exam\nple.com/", "https://example.com/\x00"),
     *("https://example.com/\x7f", "https://example.com/é", "https://example.com?\n", "https://example.com/\u2028"),
     "https://example.com/" + "a" * MAX_LENGTH,
+    "https://" + "a." * 126 + "ab/",  # 254 characters
 ]  # fmt: skip
 
 

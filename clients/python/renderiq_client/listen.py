@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MAX_BYTES:
+        if not length.isdecimal() or int(length) > MAX_BYTES:
             self._answer(413)
             return
         body = self.rfile.read(int(length))
