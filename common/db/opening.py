@@ -17,7 +17,11 @@ def open_raw(config: Settings) -> Any:
     raw = connect_url(config.database_url) if config.database_url else _connect_cloud_sql(config)
     raw.autocommit = True
     raw._usock.settimeout(SOCKET_TIMEOUT_S)  # noqa: SLF001 - with the connector's socket pg8000 ignores its timeout
-    raw.execute_simple(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET timezone = 'UTC'")
+    try:
+        raw.execute_simple(f"SET statement_timeout = {STATEMENT_TIMEOUT_MS}; SET timezone = 'UTC'")
+    except BaseException:
+        raw.close()
+        raise
     return raw
 
 
