@@ -97,8 +97,7 @@ def claim(
                    (SELECT array_agg(s.sealed ORDER BY s.id DESC) FROM plugin_webhook_secrets s
                     WHERE s.webhook_id = w.id AND (s.valid_until IS NULL OR s.valid_until > now())) AS secrets,
                    (SELECT count(*) FROM webhook_deliveries o
-                    WHERE o.webhook_id = d.webhook_id AND o.status = 'delivering' AND o.lease_until > now()
-                      AND o.id <> d.id) AS others
+                    WHERE o.webhook_id = d.webhook_id AND o.status = 'delivering' AND o.lease_until > now()) AS others
             FROM webhook_deliveries d JOIN plugin_webhooks w ON w.id = d.webhook_id
             WHERE d.id = :delivery_id AND d.status IN ('pending', 'delivering')
               AND (d.status = 'delivering' OR d.generation = :generation::int OR d.due_at <= now())

@@ -64,7 +64,7 @@ def test_what_is_not_genuine_is_refused(secret, headers, body):
         verify_webhook(secret, headers(), body)
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64", "whsec_ß", SECRET.removeprefix("whsec_")])
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_not base64", "whsec_ß", SECRET.replace("whsec_", "secret")])
 def test_what_is_no_secret_is_told_as_such(secret):
     with pytest.raises(WebhookInvalid, match="the secret is not one"):
         verify_webhook(secret, signed(), BODY)
