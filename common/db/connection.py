@@ -112,10 +112,13 @@ class Connection:
     def close(self) -> None:
         """End the connection."""
         self.usable = False
-        try:
-            self._raw.close()
-        except Exception as error:  # noqa: BLE001 - a broken connection may fail in any way as it ends
-            logging.getLogger(__name__).debug("closing a connection failed: %r", error)
+        # pg8000 leaves its buffer open, and so the socket, for as long as the traceback of what went wrong is kept.
+        buffer = self._raw._sock  # noqa: SLF001 - pg8000 has no public name for it
+        for end in (self._raw.close, buffer.close) if buffer else ():
+            try:
+                end()
+            except Exception as error:  # noqa: BLE001 - a broken connection may fail in any way as it ends
+                logging.getLogger(__name__).debug("closing a connection failed: %r", error)
 
     def _prepare(self, sql: str) -> Any:
         from pg8000.native import PreparedStatement

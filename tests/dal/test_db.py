@@ -216,6 +216,14 @@ def test_a_server_that_says_nothing_any_more_is_given_up(admin, make_pool):
         assert not conn.usable
 
 
+def test_a_connection_that_is_given_up_is_closed_however_long_its_error_is_kept(admin, make_pool):
+    with pytest.raises(ConnectionLost) as lost, make_pool().connection() as conn:
+        raw = conn._raw._usock
+        conn.rows("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert lost.traceback
+    assert raw.fileno() == -1
+
+
 def test_a_server_that_is_not_there_is_unavailable():
     pool = Pool(lambda: db.connect_url("postgresql://a:b@127.0.0.1:1/none"), 1)
     with pytest.raises(Unavailable) as caught:
