@@ -168,6 +168,16 @@ def test_who_depends_on_a_webhook_waits_for_its_change_and_sees_it(database, hoo
     assert found == [seen]
 
 
+def test_a_worker_whose_claim_another_has_taken_over_settles_nothing(database, hook):
+    delivery = made(database, hook, "delivering", lease_s=-1)
+    with database.connection() as conn, conn.transaction():
+        assert claim(conn, delivery)["claimed"], "by another, under a new generation"
+    before = row_of(database, delivery)
+    with database.connection() as conn, conn.transaction():
+        assert settle(conn, delivery, "dead") is None
+    assert row_of(database, delivery) == before
+
+
 def test_sweeps_side_by_side_do_not_wait_for_each_other(database, hook):
     delivery = made(database, hook)
     with database.connection() as one, database.connection() as other, one.transaction():
