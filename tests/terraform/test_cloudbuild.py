@@ -191,7 +191,8 @@ def shell_environment(tmp_path, reattach, build):
     shim = tmp_path / "bin" / "terraform"
     shim.parent.mkdir()
     shim.write_text(
-        f'#!/bin/sh\n[ "$1" = init ] && set -- init\nPATH="{os.environ["PATH"]}" exec {PYTHON} -m tools.terraform.cli "$@"\n'
+        '#!/bin/sh\n[ "$1" = init ] && set -- init\n'
+        f'PATH="{os.environ["PATH"]}" exec {shlex.quote(str(PYTHON))} -m tools.terraform.cli "$@"\n'
     )
     docker = shim.with_name("docker")
     docker.write_text(DOCKER)
